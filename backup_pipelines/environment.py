@@ -1,0 +1,126 @@
+"""Where everything is: environment variables, and the embedded demo for those that are not set.
+
+Secrets live in environment variables only (DESIGN.md, "Secrets").
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from backup_pipelines.errors import Refused
+from backup_pipelines.storage.store import Store
+from backup_pipelines.system import System
+
+DAGSTER_HOME = "DAGSTER_HOME"
+DAGSTER_POSTGRES_URL = "DAGSTER_POSTGRES_URL"
+BACKUP_STORE_URL = "BACKUP_STORE_URL"
+
+# dagster-postgres needs psycopg 2; SQLAlchemy 2.1 takes psycopg 3 for a plain postgresql:// URL,
+# and dagster-postgres then dies on NOTIFY (HAZARDS.md, "Start-up").
+_SQLALCHEMY_SCHEME = "postgresql+psycopg2://"
+
+
+def home() -> Path:
+    """The folder of `dagster.yaml`: DAGSTER_HOME, else the nearest upwards, else the project."""
+    named = os.environ.get(DAGSTER_HOME)
+    if named:
+        return Path(named).resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "dagster.yaml").is_file() and (folder / "workspace.yaml").is_file():
+            return folder
+    return Path(__file__).resolve().parent.parent
+
+
+def defs_folder() -> Path:
+    """The folder with one `defs.yaml` per system."""
+    return Path(__file__).resolve().parent / "defs"
+
+
+def store_url() -> str:
+    """BACKUP_STORE_URL, or the demo's folder under home."""
+    return os.environ.get(BACKUP_STORE_URL) or (home() / ".demo" / "store").as_uri()
+
+
+def store() -> Store:
+    """The object store that backups go to."""
+    return Store(store_url())
+
+
+@contextmanager
+def source_url(system: System) -> Generator[str]:
+    """The URL to back the system up from: its variable's, or the demo's read-only role."""
+    url = os.environ.get(system.database_url_env)
+    if url:
+        yield url
+        return
+    from backup_pipelines.demo.databases import Demo
+
+    demo = Demo(home())
+    if not demo.has(system.system):
+        raise Refused(
+            f"{system.database_url_env} is not set: set it to the URL of {system.system}'s database"
+        )
+    with demo.server.running():
+        demo.ensure_system(system.system)
+        yield demo.reader_url(system.system)
+
+
+@contextmanager
+def drill_server_url(system: System) -> Generator[str]:
+    """The URL of the server for drills: the YAML's, or the embedded one's superuser."""
+    variable = system.drill.server_url_env
+    if variable:
+        yield url_of(variable)
+        return
+    from backup_pipelines.demo.databases import Demo
+
+    demo = Demo(home())
+    with demo.server.running():
+        yield demo.admin_url()
+
+
+def url_of(variable: str) -> str:
+    """The database URL in an environment variable; raises Refused when it is not set."""
+    url = os.environ.get(variable)
+    if not url:
+        raise Refused(f"{variable} is not set: set it to the URL of the database")
+    return url
+
+
+@contextmanager
+def dagster_environment() -> Generator[None]:
+    """DAGSTER_HOME and DAGSTER_POSTGRES_URL set for the time of the block, and put back after it.
+
+    Where no database for Dagster is named, the embedded one's is made and kept up.
+    """
+    before = {name: os.environ.get(name) for name in (DAGSTER_HOME, DAGSTER_POSTGRES_URL)}
+    os.environ[DAGSTER_HOME] = str(home())
+    try:
+        named = before[DAGSTER_POSTGRES_URL]
+        if named:
+            os.environ[DAGSTER_POSTGRES_URL] = for_dagster(named)
+            yield
+            return
+        from backup_pipelines.demo.databases import Demo
+
+        demo = Demo(home())
+        with demo.server.running():
+            demo.ensure_dagster()
+            os.environ[DAGSTER_POSTGRES_URL] = for_dagster(demo.dagster_url())
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def for_dagster(url: str) -> str:
+    """A database URL as dagster-postgres needs it."""
+    for scheme in ("postgresql://", "postgres://"):
+        if url.startswith(scheme):
+            return _SQLALCHEMY_SCHEME + url.removeprefix(scheme)
+    return url

@@ -1,0 +1,72 @@
+"""Every object key, made here and nowhere else; docs/format.md describes the same tree.
+
+Keys are relative to the store's URL. All of a system's objects lie under `<system>/`.
+"""
+
+import hashlib
+import re
+
+_PLAIN = re.compile(r"^[a-z0-9_]{1,80}$")
+
+
+def system_prefix(system: str) -> str:
+    """The folder of one system."""
+    return f"{system}/"
+
+
+def backups_prefix(system: str) -> str:
+    """The folder of all backups of a system."""
+    return f"{system}/backups/"
+
+
+def backup_prefix(system: str, backup_id: str) -> str:
+    """The folder of one backup."""
+    return f"{backups_prefix(system)}{backup_id}/"
+
+
+def manifest_key(system: str, backup_id: str) -> str:
+    """The manifest: written once, last; without it there is no backup."""
+    return f"{backup_prefix(system, backup_id)}manifest.json"
+
+
+def started_key(system: str, backup_id: str) -> str:
+    """The marker written first, so that leftovers of a killed run can be told and explained."""
+    return f"{backup_prefix(system, backup_id)}started.json"
+
+
+def schema_key(system: str, backup_id: str, section: str) -> str:
+    """One section of the DDL, `pre-data` or `post-data`."""
+    return f"{backup_prefix(system, backup_id)}schema/{section}.sql"
+
+
+def part_key(
+    system: str, backup_id: str, schema: str, table: str, number: int, overflow: int = 0
+) -> str:
+    """One Parquet part of one table; `number` counts from 0 within the table.
+
+    A range of pages whose rows outgrow one part continues in `overflow` 1, 2, ...
+    """
+    folder = f"{_folder_name(schema)}.{_folder_name(table)}"
+    name = f"part-{number:05d}" + (f"-{overflow:03d}" if overflow else "")
+    return f"{backup_prefix(system, backup_id)}data/{folder}/{name}.parquet"
+
+
+def drills_prefix(system: str) -> str:
+    """The folder of the records of drills."""
+    return f"{system}/drills/"
+
+
+def drill_key(system: str, backup_id: str, at: str) -> str:
+    """The record of one drill of one backup; `at` is its UTC second as in a backup id."""
+    return f"{drills_prefix(system)}{backup_id}/{at}.json"
+
+
+def _folder_name(identifier: str) -> str:
+    """A safe folder name: plain identifiers as they are, others sanitised plus a short hash.
+
+    A plain identifier has no hyphen, so the two kinds cannot collide.
+    """
+    if _PLAIN.fullmatch(identifier):
+        return identifier
+    safe = re.sub(r"[^a-z0-9_]+", "_", identifier.lower()).strip("_")[:40]
+    return f"{safe}-{hashlib.sha256(identifier.encode()).hexdigest()[:12]}"

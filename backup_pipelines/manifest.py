@@ -1,0 +1,228 @@
+"""The manifest: everything a reader needs to know of one backup, written once, last.
+
+docs/format.md describes the JSON for people who write another reader.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from backup_pipelines.backup_id import BackupType
+from backup_pipelines.errors import Damaged, NewerFormat
+
+# Raised whenever an older reader would misunderstand a manifest written by this version.
+FORMAT_VERSION = 1
+
+# The recipe of `postgres/digest.py`; digests of different versions must never be compared.
+DIGEST_VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Part(_Record):
+    """One Parquet object of a table."""
+
+    key: str = Field(description="Key under the system's prefix; may lie in an earlier backup.")
+    rows: int
+    size_bytes: int
+    sha256: str
+    digest: str = Field(description="Sum of the row hashes modulo 2^64, 16 hex digits.")
+    first_page: int | None = Field(default=None, description="First heap page read, inclusive.")
+    end_page: int | None = Field(
+        default=None, description="Heap page after the last; open if null."
+    )
+
+
+Encoding = Literal["native", "decimal", "text"]
+
+
+class Column(_Record):
+    """One column of a table, as PostgreSQL describes it and as the Parquet files hold it."""
+
+    name: str
+    type: str = Field(description="format_type() of the column, e.g. numeric(12,2).")
+    base_type: str = Field(description="The same with domains resolved, schema-qualified.")
+    encoding: Encoding
+    arrow_type: str
+    not_null: bool = False
+    default: str | None = None
+    identity: Literal["", "always", "by default"] = ""
+    generated: Literal["", "stored", "virtual"] = ""
+
+
+class Table(_Record):
+    """One table, its rows' digest and where its rows are."""
+
+    schema_name: str = Field(alias="schema")
+    name: str
+    module: str
+    kind: Literal["table", "partitioned"] = "table"
+    partition_of: str | None = Field(default=None, description="Qualified name of the root table.")
+    inherits: tuple[str, ...] = ()
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...] = ()
+    rows: int
+    digest: str
+    size_bytes: int
+    source_bytes: int = Field(description="pg_table_size() when the backup was taken.")
+    seconds: float
+    row_security: bool = False
+    force_row_security: bool = False
+    parts: tuple[Part, ...] = ()
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    @property
+    def qualified(self) -> str:
+        """`schema.name` without quotes: how people, the YAML and the catalog name it."""
+        return f"{self.schema_name}.{self.name}"
+
+
+class ForeignKey(_Record):
+    """One foreign key between tables of the database."""
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+    references: str
+    referenced_columns: tuple[str, ...]
+    definition: str
+    deferrable: bool = False
+    validated: bool = True
+    on_delete: str = Field(description="pg_constraint.confdeltype: a, r, c, n or d.")
+
+
+class Sequence(_Record):
+    """The position of one sequence, read after the snapshot (sequences are not MVCC)."""
+
+    schema_name: str = Field(alias="schema")
+    name: str
+    last_value: int
+    is_called: bool
+    owned_by: str | None = None
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class View(_Record):
+    """The name of a materialized view, which a restore refreshes."""
+
+    schema_name: str = Field(alias="schema")
+    name: str
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class DdlObject(_Record):
+    """One statement group of the DDL, with the hash that a restore checks before running it."""
+
+    type: str
+    schema_name: str = Field(alias="schema")
+    name: str
+    owner: str
+    sha256: str
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class DdlSection(_Record):
+    """One file of DDL by pg_dump: pre-data (before the rows) or post-data (after them)."""
+
+    section: Literal["pre-data", "post-data"]
+    key: str
+    size_bytes: int
+    sha256: str
+    objects: tuple[DdlObject, ...]
+
+
+class Excluded(_Record):
+    """Something of the database that this backup does not hold, and why."""
+
+    name: str
+    reason: str
+
+
+class Manifest(_Record):
+    """One backup, whole."""
+
+    format_version: int = FORMAT_VERSION
+    digest_version: int = DIGEST_VERSION
+    tool_version: str
+    id: str
+    system: str
+    type: BackupType
+    scope: Literal["full", "modules", "tables"]
+    modules: tuple[str, ...]
+    label: str = ""
+    reason: str = ""
+    created_by: str
+    run_id: str = ""
+    started_at: datetime
+    snapshot_at: datetime
+    created_at: datetime = Field(description="When the last part had been read back.")
+    server_version: int = Field(description="server_version_num, e.g. 180006.")
+    database: str
+    tables: tuple[Table, ...]
+    foreign_keys: tuple[ForeignKey, ...]
+    sequences: tuple[Sequence, ...]
+    materialized_views: tuple[View, ...] = Field(description="In order of refresh.")
+    ddl: tuple[DdlSection, ...]
+    roles: tuple[str, ...] = Field(description="Roles the DDL names; listed, never recreated.")
+    extensions: tuple[str, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time from start to the read-back of the last part."""
+        return (self.created_at - self.started_at).total_seconds()
+
+    @property
+    def tables_count(self) -> int:
+        """How many tables people would count: a partitioned table is one."""
+        return sum(1 for table in self.tables if table.partition_of is None)
+
+    @property
+    def records_count(self) -> int:
+        """Rows in all tables."""
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of parts and DDL in the store."""
+        return sum(t.size_bytes for t in self.tables) + sum(d.size_bytes for d in self.ddl)
+
+    @property
+    def module(self) -> str:
+        """The catalog's module column: empty for a full backup, else the modules' names."""
+        return "" if self.scope == "full" else ", ".join(self.modules)
+
+    def to_json(self) -> bytes:
+        """The manifest as it is stored."""
+        return self.model_dump_json(by_alias=True, indent=1).encode()
+
+
+class _Version(BaseModel):
+    format_version: int
+
+
+def parse(data: bytes, key: str) -> Manifest:
+    """The manifest in `data`, which came from `key`.
+
+    Raises NewerFormat for a format this version does not know, Damaged for anything malformed.
+    """
+    try:
+        version = _Version.model_validate_json(data).format_version
+        if version > FORMAT_VERSION:
+            raise NewerFormat(
+                f"{key} has format version {version}, this version reads up to "
+                f"{FORMAT_VERSION}: upgrade backup_pipelines to read it"
+            )
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"]) or "the document"
+        raise Damaged(f"{key} is not a valid manifest: {place}: {first['msg']}") from error
