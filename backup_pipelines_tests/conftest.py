@@ -1,3 +1,3 @@
 """Fixtures live in plugin modules by what they start (`fix_*.py`)."""
 
-pytest_plugins = ["backup_pipelines_tests.fix_postgres"]
+pytest_plugins = ["backup_pipelines_tests.fix_postgres", "backup_pipelines_tests.fix_backup"]

@@ -1,0 +1,224 @@
+"""Taking a backup: one snapshot, every selected table, the DDL, and at last the manifest."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from backup_pipelines import layout, leftovers
+from backup_pipelines.backup_id import BackupId, BackupType
+from backup_pipelines.ddl_backup import back_up_ddl, roles_in
+from backup_pipelines.export import Destination, export_tables
+from backup_pipelines.manifest import DdlSection, Manifest, Table
+from backup_pipelines.modules import Assignment, Entry, assign, scope_of
+from backup_pipelines.postgres import introspect
+from backup_pipelines.postgres.connection import (
+    connected,
+    describe,
+    refuse_unsuitable,
+)
+from backup_pipelines.postgres.introspect import LiveTable
+from backup_pipelines.postgres.lock import take_lock
+from backup_pipelines.postgres.pg_dump import find_pg_dump
+from backup_pipelines.postgres.reader import Readers
+from backup_pipelines.postgres.snapshot import Snapshot, snapshot
+from backup_pipelines.preflight import refuse_unreadable
+from backup_pipelines.storage.store import Store
+from backup_pipelines.system import System
+
+Report = Callable[[str], None]
+
+
+def silent(message: str) -> None:
+    """Report nothing."""
+    del message
+
+
+@dataclass(frozen=True)
+class BackupRequest:
+    """What to back up, and what the manifest says of who asked for it and why."""
+
+    system: System
+    id: BackupId
+    type: BackupType
+    created_by: str
+    selection: frozenset[Entry]
+    label: str = ""
+    reason: str = ""
+    run_id: str = ""
+
+
+@dataclass(frozen=True)
+class EntryDone:
+    """All tables of one entry are in the store and were read back."""
+
+    entry: Entry
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True)
+class SchemaDone:
+    """The DDL is in the store and was read back."""
+
+    sections: tuple[DdlSection, ...]
+
+
+def take_backup(
+    request: BackupRequest,
+    source_url: str,
+    store: Store,
+    *,
+    executor: Executor | None = None,
+    report: Report = silent,
+) -> Generator[EntryDone | SchemaDone | Manifest]:
+    """Take a backup while the result is iterated; the last item is the sealed Manifest.
+
+    Raises Refused before anything is written when a table cannot be read whole; any error, and
+    an iterator that is closed early, leave no object behind.
+    """
+    started_at = datetime.now(UTC)
+    system, backup_id = request.system.system, str(request.id)
+    with ExitStack() as stack:
+        leader = stack.enter_context(connected(source_url, what=f"the database of {system}"))
+        server = describe(leader)
+        refuse_unsuitable(server, source_url, leader)
+        pg_dump = find_pg_dump(server.major)
+        take_lock(leader, system)
+        leftovers.remove(store, system, report)
+        choice = _Choice(request, server.role)
+        moment = stack.enter_context(snapshot(leader, request.system.schemas, choice))
+        surroundings = _surroundings(moment, request.system.schemas, choice.assignment)
+        stack.push(_abandon_on_error(store, system, backup_id))
+        leftovers.mark_started(store, system, backup_id, request.created_by)
+        report(f"one snapshot holds {len(moment.tables)} tables of {system}")
+        readers = Readers(source_url, moment.name)
+        stack.callback(readers.close)
+        workers = executor or stack.enter_context(ThreadPoolExecutor(request.system.readers))
+        schemas = request.system.schemas
+        ddl = workers.submit(
+            back_up_ddl, store, system, backup_id, source_url, moment.name, schemas, pg_dump
+        )
+        destination = Destination(store, system, backup_id)
+        tables: list[Table] = []
+        for done in _entries(moment, choice, readers, destination, workers, report):
+            tables += done.tables
+            yield done
+        sections = ddl.result()
+        yield SchemaDone(sections)
+        moment.assert_held()
+        sealed = _manifest(request, moment, surroundings, tables, sections, started_at)
+        store.put_new(layout.manifest_key(system, backup_id), sealed.to_json())
+        yield sealed
+
+
+class _Choice:
+    """Picks the selected tables of those that the database has; refuses what cannot be read."""
+
+    def __init__(self, request: BackupRequest, role: str) -> None:
+        self.selection = request.selection
+        self._system = request.system
+        self._role = role
+        self.assignment = Assignment({}, (), ())
+
+    def __call__(self, tables: Sequence[LiveTable]) -> Sequence[LiveTable]:
+        roots = [table.qualified for table in tables if table.partition_of is None]
+        self.assignment = assign(self._system, roots)
+        wanted = {
+            name
+            for entry, names in self.assignment.tables.items()
+            if entry in self.selection
+            for name in names
+        }
+        chosen = [table for table in tables if table.root in wanted]
+        missing = [entry for entry in self.assignment.missing if entry in self.selection]
+        refuse_unreadable(self._system, self._role, tables, chosen, missing)
+        return chosen
+
+
+def _entries(
+    moment: Snapshot,
+    choice: _Choice,
+    readers: Readers,
+    destination: Destination,
+    workers: Executor,
+    report: Report,
+) -> Iterator[EntryDone]:
+    """Each selected entry as its last table is done; at once where it has no tables today."""
+    entry_of = choice.assignment.entry_of()
+    done: dict[Entry, list[Table]] = {
+        entry: [] for entry in choice.assignment.tables if entry in choice.selection
+    }
+    waiting = dict.fromkeys(done, 0)
+    for live in moment.tables:
+        waiting[entry_of[live.root]] += 1
+    yield from (EntryDone(entry, ()) for entry, count in waiting.items() if not count)
+    modules = {table: entry.module for table, entry in entry_of.items()}
+    for table in export_tables(moment, modules, readers, destination, workers):
+        report(f"{table.qualified}: {table.rows:,} rows in {table.seconds:.2f} s")
+        entry = entry_of[table.partition_of or table.qualified]
+        done[entry].append(table)
+        waiting[entry] -= 1
+        if not waiting[entry]:
+            yield EntryDone(entry, tuple(sorted(done[entry], key=lambda t: t.qualified)))
+
+
+def _surroundings(
+    moment: Snapshot, schemas: Sequence[str], assignment: Assignment
+) -> dict[str, Any]:
+    """The manifest's fields about the database around the tables.
+
+    Read right after the snapshot: sequences are not part of it, and only one that is read later
+    than the rows is certain to be past them.
+    """
+    live = moment.connection
+    return {
+        "sequences": tuple(introspect.list_sequences(live, schemas)),
+        "foreign_keys": tuple(introspect.list_foreign_keys(live)),
+        "materialized_views": tuple(introspect.list_materialized_views(live)),
+        "extensions": introspect.list_extensions(live),
+        "excluded": (*assignment.excluded, *introspect.list_left_out(live, schemas)),
+    }
+
+
+def _manifest(
+    request: BackupRequest,
+    moment: Snapshot,
+    surroundings: Mapping[str, Any],
+    tables: Sequence[Table],
+    sections: tuple[DdlSection, ...],
+    started_at: datetime,
+) -> Manifest:
+    scope, modules = scope_of(request.system, request.selection)
+    return Manifest(
+        **surroundings,
+        tool_version=version("backup_pipelines"),
+        id=str(request.id),
+        system=request.system.system,
+        type=request.type,
+        scope=scope,
+        modules=modules,
+        label=request.label,
+        reason=request.reason,
+        created_by=request.created_by,
+        run_id=request.run_id,
+        started_at=started_at,
+        snapshot_at=moment.server.now,
+        created_at=datetime.now(UTC),
+        server_version=moment.server.version,
+        database=moment.server.database,
+        tables=tuple(sorted(tables, key=lambda table: table.qualified)),
+        ddl=sections,
+        roles=roles_in(sections),
+    )
+
+
+def _abandon_on_error(store: Store, system: str, backup_id: str) -> Callable[..., bool]:
+    def abandon(kind: Any, error: Any, trace: Any) -> bool:
+        if kind is not None:
+            leftovers.abandon(store, system, backup_id)
+        return False
+
+    return abandon

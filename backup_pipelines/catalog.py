@@ -1,0 +1,81 @@
+"""The catalog as the store has it: which backups are whole, newest first.
+
+The store's manifests are the truth; Dagster's partitions mirror them (DESIGN.md section 4).
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from backup_pipelines import layout, manifest
+from backup_pipelines.backup_id import BackupId
+from backup_pipelines.errors import NotFound
+from backup_pipelines.manifest import Manifest
+from backup_pipelines.storage.store import Store
+
+# Manifests are small; on S3 their latency, not their bytes, is what a listing waits for.
+_READS_AT_ONCE = 16
+
+LATEST = "latest"
+
+
+def ids(store: Store, system: str) -> list[str]:
+    """Ids of every folder that looks like a backup, whole or not, oldest first."""
+    found = store.folders(layout.backups_prefix(system))
+    return [name for name in found if BackupId.is_valid(name)]
+
+
+def load(store: Store, system: str, backup_id: str) -> Manifest:
+    """The manifest of one backup; raises NotFound when there is no such backup."""
+    key = layout.manifest_key(system, str(BackupId.parse(backup_id)))
+    if not store.exists(key):
+        raise NotFound(
+            f"{system} has no backup {backup_id}; `backup-pipelines list {system}` shows them"
+        )
+    return manifest.parse(store.get(key), key)
+
+
+def backups(store: Store, system: str) -> list[Manifest]:
+    """Every whole backup of a system, newest first."""
+
+    def read(backup_id: str) -> Manifest | None:
+        key = layout.manifest_key(system, backup_id)
+        return manifest.parse(store.get(key), key) if store.exists(key) else None
+
+    with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+        found = [entry for entry in pool.map(read, ids(store, system)) if entry is not None]
+    return sorted(found, key=lambda entry: (entry.snapshot_at, entry.id), reverse=True)
+
+
+def find(store: Store, system: str, backup: str) -> Manifest:
+    """The backup that `backup` names: an id, or `latest` for the newest full one."""
+    if backup != LATEST:
+        return load(store, system, backup)
+    full = [entry for entry in backups(store, system) if entry.scope == "full"]
+    if not full:
+        raise NotFound(
+            f"{system} has no full backup yet; take one: backup-pipelines backup {system}"
+        )
+    return full[0]
+
+
+def row(entry: Manifest) -> Mapping[str, object]:
+    """The catalog row of a backup, as `list --json` prints it and Dagster's metadata shows it."""
+    return {
+        "id": entry.id,
+        "system": entry.system,
+        "type": entry.type,
+        "scope": entry.scope,
+        "module": entry.module,
+        "status": "completed",
+        "created_at": entry.created_at.isoformat(),
+        "created_by": entry.created_by,
+        "snapshot_at": entry.snapshot_at.isoformat(),
+        "tables_count": entry.tables_count,
+        "records_count": entry.records_count,
+        "size_bytes": entry.size_bytes,
+        "seconds": round(entry.seconds, 3),
+        "pinned": False,
+        "label": entry.label,
+        "file_name": "manifest.json",
+        "path": layout.backup_prefix(entry.system, entry.id),
+    }

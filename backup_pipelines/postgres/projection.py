@@ -1,0 +1,78 @@
+"""The one query that reads a table: exact values, and with each row the hash that makes the digest.
+
+The inner query has OFFSET 0, so that casts run once for a value that is both exported and hashed.
+Columns are hashed in the order of their names: a dump and restore may reorder inherited ones.
+"""
+
+from collections.abc import Sequence
+from typing import LiteralString, cast
+
+from psycopg import sql
+
+from backup_pipelines.postgres.introspect import LiveColumn, LiveTable
+
+# Digests are sums modulo this: PostgreSQL's 64-bit row hashes, added in any order.
+_MODULUS = 1 << 64
+
+
+def export_query(table: LiveTable, pages: tuple[int, int | None] | None = None) -> sql.Composed:
+    """Columns c0, c1, ... in table order and, last, the row's hash, for all or some heap pages."""
+    names = [sql.SQL(cast(LiteralString, f"x.c{i}")) for i in range(len(table.columns))]
+    return sql.SQL("SELECT {} FROM ({}) AS x").format(
+        sql.SQL(", ").join([*names, _row_hash(table.columns)]), _projection(table, pages)
+    )
+
+
+def digest_query(table: LiveTable, pages: tuple[int, int | None] | None = None) -> sql.Composed:
+    """One row: `rows` and `total`, the exact sum of the rows' hashes (0 without rows)."""
+    return sql.SQL(
+        "SELECT pg_catalog.count(*) AS rows, coalesce(pg_catalog.sum({}), 0) AS total"
+        " FROM ({}) AS x"
+    ).format(_row_hash(table.columns), _projection(table, pages))
+
+
+def to_digest(total: int) -> str:
+    """A sum of row hashes as digests are written: modulo 2^64, 16 hex digits."""
+    return f"{total % _MODULUS:016x}"
+
+
+def add_digests(digests: Sequence[str]) -> str:
+    """The digest of rows that are spread over several parts."""
+    return to_digest(sum(int(digest, 16) for digest in digests))
+
+
+def _projection(table: LiveTable, pages: tuple[int, int | None] | None) -> sql.Composed:
+    exported = [
+        sql.SQL("{} AS {}").format(
+            _apply(column.codec.export, sql.Identifier("t", column.name)),
+            sql.Identifier(f"c{number}"),
+        )
+        for number, column in enumerate(table.columns)
+    ]
+    return sql.SQL("SELECT {} FROM ONLY {} AS t{} OFFSET 0").format(
+        sql.SQL(", ").join(exported), table.identifier, _page_range(pages)
+    )
+
+
+def _page_range(pages: tuple[int, int | None] | None) -> sql.Composable:
+    if pages is None:
+        return sql.SQL("")
+    first, end = pages
+    bound = sql.SQL(" WHERE t.ctid >= {}::pg_catalog.tid").format(f"({first},0)")
+    if end is None:
+        return bound
+    return bound + sql.SQL(" AND t.ctid < {}::pg_catalog.tid").format(f"({end},0)")
+
+
+def _row_hash(columns: Sequence[LiveColumn]) -> sql.Composed:
+    numbered = sorted(enumerate(columns), key=lambda pair: pair[1].name)
+    values = [
+        _apply(column.codec.hashed, sql.SQL(cast(LiteralString, f"x.c{number}")))
+        for number, column in numbered
+    ]
+    return sql.SQL("pg_catalog.hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(values))
+
+
+def _apply(template: str, value: sql.Composable) -> sql.Composed:
+    """A codec's template, which is our own code, applied to an identifier."""
+    return sql.SQL(cast(LiteralString, template)).format(value)

@@ -1,0 +1,273 @@
+"""Reading tables into Parquet parts, inside the snapshot, in bounded memory.
+
+ADBC reads PostgreSQL's binary COPY into Arrow batches; every batch is checked against its codecs'
+guards, named, and written. Nothing holds more than a few batches whatever the table's size.
+"""
+
+import contextlib
+import queue
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import adbc_driver_postgresql.dbapi as adbc
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from backup_pipelines.errors import Damaged, Failed
+from backup_pipelines.manifest import Part
+from backup_pipelines.postgres.connection import with_defaults
+from backup_pipelines.postgres.introspect import LiveColumn, LiveTable
+from backup_pipelines.postgres.projection import export_query, to_digest
+from backup_pipelines.postgres.queries import query
+from backup_pipelines.storage.store import ObjectWriter, Store
+
+# Measured best on two cores (HAZARDS.md, "Export tuning").
+_BATCH_BYTES = 16 * 1024 * 1024
+_ZSTD_LEVEL = 1
+
+# An encrypted or damaged part is read as a whole, so parts stay at most about this large.
+_PART_BYTES = 240 * 1024 * 1024
+
+# Dictionaries pay for columns with few values only: told from the head of the first batch.
+_SAMPLE_ROWS = 4096
+_FEW_VALUES = 0.05
+
+# Its functions are made when it is imported, so that no type checker knows them.
+_compute: Any = pyarrow.compute
+
+FIELD_TYPE = b"postgresql:type"
+FIELD_ENCODING = b"backup_pipelines:encoding"
+
+
+class OutOfRange(Exception):
+    """Columns hold values that their native form cannot: they must travel as text."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        super().__init__(", ".join(columns))
+        self.columns = tuple(columns)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one task reads: a table, or the heap pages `[first, end)` of it."""
+
+    table: LiveTable
+    number: int = 0
+    pages: tuple[int, int | None] | None = None
+
+
+@dataclass
+class Readers:
+    """Connections that have imported the snapshot, lent to one task at a time."""
+
+    url: str
+    snapshot: str
+    _idle: "queue.SimpleQueue[adbc.Connection]" = field(default_factory=queue.SimpleQueue)
+
+    @contextlib.contextmanager
+    def lent(self) -> Generator[adbc.Connection]:
+        """A connection inside the snapshot; one that fails is closed, not lent again."""
+        try:
+            connection = self._idle.get_nowait()
+        except queue.Empty:
+            connection = self._open()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.put(connection)
+
+    def close(self) -> None:
+        """Close every connection that is not lent."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().close()
+
+    def _open(self) -> adbc.Connection:
+        connection = adbc.connect(with_defaults(self.url))
+        try:
+            # ADBC has sent BEGIN already: these two must be the transaction's first statements.
+            execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            execute(connection, f"SET TRANSACTION SNAPSHOT '{self.snapshot}'")
+            execute(connection, query("settings"))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def execute(connection: adbc.Connection, statement: str) -> None:
+    """Run a statement whose result does not matter."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def file_schema(table: LiveTable) -> pa.Schema:
+    """The Arrow schema of a table's parts; each field says its PostgreSQL type and encoding."""
+    return pa.schema(
+        [
+            pa.field(
+                column.name,
+                column.codec.arrow,
+                metadata={FIELD_TYPE: column.type, FIELD_ENCODING: column.codec.encoding},
+            )
+            for column in table.columns
+        ]
+    )
+
+
+def export_piece(
+    readers: Readers, store: Store, piece: Piece, key_of: Callable[[int, int], str]
+) -> list[Part]:
+    """Read one piece into as many parts as its size needs, each read back from the store.
+
+    `key_of(number, overflow)` names the parts. Raises OutOfRange when a value needs the text
+    form, Damaged when an object reads back different, Failed when the table cannot be read.
+    """
+    with readers.lent() as connection:
+        _lock_now(connection, piece.table)
+        statement = export_query(piece.table, piece.pages).as_string()
+        with connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(
+                **{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)}
+            )
+            try:
+                cursor.execute(statement)
+                batches = cursor.fetch_record_batch()
+            except adbc.Error as error:
+                raise Failed(f"{piece.table.qualified} cannot be read: {error}") from error
+            return _write_parts(store, piece, batches, key_of)
+
+
+def _write_parts(
+    store: Store, piece: Piece, batches: Any, key_of: Callable[[int, int], str]
+) -> list[Part]:
+    schema = file_schema(piece.table)
+    source = _batches(batches, piece.table)
+    parts: list[Part] = []
+    head = next(source, None)
+    while head is not None or not parts:
+        key = key_of(piece.number, len(parts))
+        with store.writer(key) as sink:
+            rows, total, head = _write_one(sink, schema, piece.table, head, source)
+        _read_back(store, key, sink)
+        first, end = piece.pages or (None, None)
+        parts.append(
+            Part(
+                key=key,
+                rows=rows,
+                size_bytes=sink.size_bytes,
+                sha256=sink.sha256,
+                digest=to_digest(total),
+                first_page=first,
+                end_page=end,
+            )
+        )
+    return parts
+
+
+def _write_one(
+    sink: ObjectWriter,
+    schema: pa.Schema,
+    table: LiveTable,
+    head: pa.RecordBatch | None,
+    source: Iterator[pa.RecordBatch],
+) -> tuple[int, int, pa.RecordBatch | None]:
+    """Write one part; returns its rows, the sum of its hashes and the next part's first batch."""
+    rows = total = 0
+    with pq.ParquetWriter(
+        sink,
+        schema,
+        compression="zstd",
+        compression_level=_ZSTD_LEVEL,
+        use_dictionary=_few_valued(schema, head),  # pyright: ignore[reportArgumentType]
+    ) as writer:
+        while head is not None and sink.size_bytes < _PART_BYTES:
+            converted, hashes = convert(head, schema, table)
+            writer.write_batch(converted)
+            rows += head.num_rows
+            total += hashes
+            head = next(source, None)
+    return rows, total, head
+
+
+def convert(
+    batch: pa.RecordBatch, schema: pa.Schema, table: LiveTable
+) -> tuple[pa.RecordBatch, int]:
+    """A batch as it is stored and the sum of its row hashes; raises OutOfRange."""
+    outside = [
+        column.name
+        for number, column in enumerate(table.columns)
+        if not _holds(column, batch.column(number))
+    ]
+    if outside:
+        raise OutOfRange(outside)
+    hashes = batch.column(batch.num_columns - 1).to_numpy(zero_copy_only=False)
+    columns = [_cast(batch.column(number), column) for number, column in enumerate(table.columns)]
+    total = int(np.sum(hashes.view(np.uint64), dtype=np.uint64)) if len(hashes) else 0
+    return pa.RecordBatch.from_arrays(columns, schema=schema), total
+
+
+def _holds(column: LiveColumn, values: pa.Array) -> bool:
+    """Whether the native form is exact for every one of these values."""
+    if column.codec.encoding == "decimal":
+        # NaN and the infinities are the only numerics that do not start with a digit or a sign
+        # and a digit.
+        return not _compute.any(_compute.match_substring_regex(values, r"^-?[NI]")).as_py()
+    if column.codec.guard is None or values.null_count == len(values):
+        return True
+    numbers = values.view(pa.int32() if pa.types.is_date32(values.type) else pa.int64())
+    bounds = cast(dict[str, int], _compute.min_max(numbers).as_py())
+    low, high = column.codec.guard
+    return low <= bounds["min"] and bounds["max"] <= high
+
+
+def _cast(values: pa.Array, column: LiveColumn) -> pa.Array:
+    return values if values.type == column.codec.arrow else values.cast(column.codec.arrow)
+
+
+def _few_valued(schema: pa.Schema, batch: pa.RecordBatch | None) -> list[str] | bool:
+    if batch is None:
+        return False
+    head = batch.slice(0, _SAMPLE_ROWS)
+    found: list[str] = []
+    for number, named in enumerate(schema):
+        values = head.column(number)
+        if not pa.types.is_nested(values.type) and not isinstance(
+            values.type, pa.BaseExtensionType
+        ):
+            distinct = _compute.count_distinct(values).as_py()
+            if distinct <= max(2, len(head) * _FEW_VALUES):
+                found.append(named.name)
+    return found
+
+
+def _batches(batches: Any, table: LiveTable) -> Iterator[pa.RecordBatch]:
+    try:
+        for batch in batches:
+            if batch.num_rows:
+                yield batch
+    except (adbc.Error, pa.ArrowException, OSError) as error:
+        raise Failed(f"reading {table.qualified} broke off: {error}") from error
+
+
+def _lock_now(connection: adbc.Connection, table: LiveTable) -> None:
+    """Lock as pg_dump -j does: behind a waiting ALTER we would wait for ourselves."""
+    name = table.identifier.as_string()
+    try:
+        execute(connection, f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE NOWAIT")
+    except adbc.Error as error:
+        raise Failed(
+            f"{table.qualified} cannot be locked for reading, an ALTER or TRUNCATE waits for it; "
+            f"start again when that is over ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def _read_back(store: Store, key: str, sink: ObjectWriter) -> None:
+    size, sha256 = store.checksum(key)
+    if (size, sha256) != (sink.size_bytes, sink.sha256):
+        raise Damaged(f"{store.uri(key)} reads back different from what was written")

@@ -1,0 +1,94 @@
+"""The one snapshot of a backup: a leader that exports it and holds its tables while others read.
+
+The order matters (HAZARDS.md, "PostgreSQL: reading"): transaction, locks, export. Without the
+locks, a TRUNCATE or a rewriting ALTER between snapshot and reading would be read as no rows.
+"""
+
+import contextlib
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from backup_pipelines.errors import Failed
+from backup_pipelines.postgres.connection import Connection, Server, describe
+from backup_pipelines.postgres.introspect import LiveTable, list_tables, with_columns
+
+# Tables that come and go between listing and locking make the backup start over; a database
+# whose tables change more often than this is being migrated.
+_ATTEMPTS = 5
+
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An exported snapshot and the tables that are locked in it."""
+
+    name: str
+    server: Server
+    tables: tuple[LiveTable, ...]
+    connection: Connection
+
+    def assert_held(self) -> None:
+        """Raise Failed when the leader's session is gone, and with it the promise of one moment."""
+        try:
+            self.connection.execute("SELECT 1")
+        except psycopg.Error as error:
+            raise Failed(
+                f"the session that held the snapshot ended during the backup: {error}"
+            ) from error
+
+
+@contextlib.contextmanager
+def snapshot(
+    connection: Connection,
+    schemas: Sequence[str],
+    choose: Callable[[Sequence[LiveTable]], Sequence[LiveTable]],
+) -> Generator[Snapshot]:
+    """A snapshot in which the tables that `choose` picks from the database's are locked.
+
+    `choose` is called with all tables and may raise Refused; it runs again when tables changed.
+    """
+    try:
+        yield _open(connection, schemas, choose)
+    finally:
+        if not connection.closed:
+            connection.execute("ROLLBACK")
+
+
+def _open(
+    connection: Connection,
+    schemas: Sequence[str],
+    choose: Callable[[Sequence[LiveTable]], Sequence[LiveTable]],
+) -> Snapshot:
+    for _ in range(_ATTEMPTS):
+        before = choose(list_tables(connection, schemas))
+        connection.execute(_BEGIN)
+        try:
+            _lock(connection, before)
+        except psycopg.errors.UndefinedTable:
+            connection.execute("ROLLBACK")
+            continue
+        row = connection.execute("SELECT pg_catalog.pg_export_snapshot() AS name").fetchone()
+        assert row is not None
+        chosen = choose(list_tables(connection, schemas))
+        if {(t.oid, t.qualified) for t in chosen} == {(t.oid, t.qualified) for t in before}:
+            return Snapshot(
+                row["name"],
+                describe(connection),
+                tuple(with_columns(connection, chosen)),
+                connection,
+            )
+        connection.execute("ROLLBACK")
+    raise Failed(
+        f"the set of tables changed {_ATTEMPTS} times while the snapshot was being taken; "
+        "is a migration running? start again after it"
+    )
+
+
+def _lock(connection: Connection, tables: Sequence[LiveTable]) -> None:
+    if tables:
+        names = sql.SQL(", ").join(sql.SQL("ONLY {}").format(t.identifier) for t in tables)
+        connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))

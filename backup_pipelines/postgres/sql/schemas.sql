@@ -1,0 +1,2 @@
+-- The schemas of the database.
+SELECT nspname AS name FROM pg_catalog.pg_namespace

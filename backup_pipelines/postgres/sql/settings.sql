@@ -1,0 +1,15 @@
+-- Everything that changes how values print, so that texts and hashes are equal on both sides,
+-- and everything that could end a long read. One statement: one round trip.
+SELECT set_config('timezone', 'UTC', false),
+       set_config('datestyle', 'ISO, YMD', false),
+       set_config('intervalstyle', 'postgres', false),
+       set_config('extra_float_digits', '1', false),
+       set_config('bytea_output', 'hex', false),
+       set_config('lc_monetary', 'C', false),
+       set_config('xmloption', 'content', false),
+       set_config('search_path', '', false),
+       set_config('row_security', 'off', false),
+       set_config('statement_timeout', '0', false),
+       set_config('lock_timeout', '0', false),
+       set_config('idle_in_transaction_session_timeout', '0', false),
+       set_config('synchronize_seqscans', 'off', false)

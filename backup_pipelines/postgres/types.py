@@ -1,0 +1,134 @@
+"""The type table: how each PostgreSQL type is read, hashed and held, exactly.
+
+Every choice was tried value by value (HAZARDS.md, "Types"): a type is read natively where ADBC's
+binary reading is exact for every value, or exact within a range that is checked afterwards, and
+as PostgreSQL's own text everywhere else. Nothing is ever inferred from the data.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from backup_pipelines.manifest import Encoding
+
+_CATALOG = "pg_catalog"
+
+# decimal128 holds no more digits.
+_MAX_PRECISION = 38
+
+# PostgreSQL keeps precision and scale of numeric(p,s) above a header of four in the type modifier.
+_TYPMOD_HEADER = 4
+
+_DAY_US = 86_400_000_000
+
+# Years 1 to 9999: what every reader of Parquet can show. ADBC turns an infinity into garbage far
+# outside of these ranges, and 24:00 into the first value past the end, so the check finds both.
+_DAYS = (-719_162, 2_932_896)
+_MICROSECONDS = (-719_162 * _DAY_US, 2_932_897 * _DAY_US - 1)
+_TIME_OF_DAY = (0, _DAY_US - 1)
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How one column travels: SQL to export it, SQL to hash it, and its Arrow type.
+
+    `export` is applied to the table's column, `hashed` to the exported value; both have one `{}`.
+    """
+
+    encoding: Encoding
+    arrow: pa.DataType
+    export: str = "{}"
+    hashed: str = "{}"
+    guard: tuple[int, int] | None = None
+
+
+# Text is hashed under the collation "C": under a nondeterministic one, equal is not the same.
+_TEXT_HASH = '{} COLLATE pg_catalog."C"'
+
+_NATIVE: dict[str, Codec] = {
+    "bool": Codec("native", pa.bool_()),
+    "int2": Codec("native", pa.int16()),
+    "int4": Codec("native", pa.int32()),
+    "int8": Codec("native", pa.int64()),
+    # Hashed by their bytes, since -0.0 equals 0.0.
+    "float4": Codec("native", pa.float32(), hashed="pg_catalog.float4send({})"),
+    "float8": Codec("native", pa.float64(), hashed="pg_catalog.float8send({})"),
+    "text": Codec("native", pa.string(), hashed=_TEXT_HASH),
+    "varchar": Codec("native", pa.string(), hashed=_TEXT_HASH),
+    # Hashed by its bytes, since trailing blanks do not count when bpchar is compared.
+    "bpchar": Codec("native", pa.string(), hashed="pg_catalog.bpcharsend({})"),
+    "name": Codec("native", pa.string(), export="{}::pg_catalog.text", hashed=_TEXT_HASH),
+    "bytea": Codec("native", pa.binary()),
+    "uuid": Codec("native", pa.uuid()),
+    "date": Codec("native", pa.date32(), guard=_DAYS),
+    "time": Codec("native", pa.time64("us"), guard=_TIME_OF_DAY),
+    "timestamp": Codec("native", pa.timestamp("us"), guard=_MICROSECONDS),
+    "timestamptz": Codec("native", pa.timestamp("us", "UTC"), guard=_MICROSECONDS),
+}
+
+_AS_TEXT = Codec("text", pa.string(), export="{}::pg_catalog.text", hashed=_TEXT_HASH)
+
+# A cast to text that is a function need not print what the type's output function prints, and
+# format() answers NULL with '' (num_nulls, because a composite of NULLs "IS NULL" too).
+_BY_OUTPUT_FUNCTION = Codec(
+    "text",
+    pa.string(),
+    export=(
+        "CASE WHEN pg_catalog.num_nulls({0}) = 0 THEN pg_catalog.format('%s', {0}) "
+        "END::pg_catalog.text"
+    ),
+    hashed=_TEXT_HASH,
+)
+
+
+def codec_for(
+    *,
+    base_schema: str,
+    base_name: str,
+    base_kind: str,
+    type_mod: int,
+    is_domain: bool = False,
+    has_text_cast_function: bool = False,
+    as_text: bool = False,
+) -> Codec:
+    """The codec of a column by its base type as pg_catalog describes it.
+
+    `base_kind` is pg_type.typtype; `as_text` asks for the text form of a type whose native form
+    turned out not to hold every value of the column.
+    """
+    text = _BY_OUTPUT_FUNCTION if has_text_cast_function else _AS_TEXT
+    if base_kind == "e":
+        # An enum's label is exact, and its hash, unlike that of its oid, the same anywhere.
+        return Codec("native", pa.string(), export="{}::pg_catalog.text", hashed=_TEXT_HASH)
+    if as_text or base_schema != _CATALOG:
+        return text
+    if base_name == "numeric":
+        return _numeric(type_mod) or text
+    codec = _NATIVE.get(base_name)
+    if codec is None:
+        return text
+    if is_domain and codec.export == "{}":
+        return Codec(
+            codec.encoding,
+            codec.arrow,
+            f"{{}}::pg_catalog.{base_name}",
+            codec.hashed,
+            codec.guard,
+        )
+    return codec
+
+
+def _numeric(type_mod: int) -> Codec | None:
+    if type_mod < _TYPMOD_HEADER:
+        return None
+    precision = ((type_mod - _TYPMOD_HEADER) >> 16) & 0xFFFF
+    # Eleven bits, signed: a scale may be negative or exceed the precision since PostgreSQL 15.
+    scale = (((type_mod - _TYPMOD_HEADER) & 0x7FF) ^ 1024) - 1024
+    if precision > _MAX_PRECISION or not 0 <= scale <= precision:
+        return None
+    return Codec(
+        "decimal",
+        pa.decimal128(precision, scale),
+        export="{}::pg_catalog.text",
+        hashed=_TEXT_HASH,
+    )

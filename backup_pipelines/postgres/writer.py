@@ -1,0 +1,127 @@
+"""Rows from Parquet parts into a table by COPY, which checks everything and truncates nothing.
+
+CSV with every value quoted keeps NULL (nothing) and '' (two quotes) apart, and PostgreSQL's own
+input functions read the text forms exactly (HAZARDS.md, "Types").
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
+from typing import Any, cast
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from psycopg import sql
+
+from backup_pipelines.errors import Damaged, Failed
+from backup_pipelines.manifest import Table
+from backup_pipelines.postgres.connection import Connection
+from backup_pipelines.storage.store import Store
+
+# Rows that are turned into CSV at once: some MB, so memory stays flat and COPY stays busy.
+_BATCH_ROWS = 20_000
+
+_CSV = pacsv.WriteOptions(include_header=False, quoting_style="all_valid")
+
+# Its functions are made when it is imported, so that no type checker knows them.
+_compute: Any = pyarrow.compute
+
+# Two hex digits for every byte, to be looked up by whole arrays at a time.
+_HEX = np.frombuffer(b"".join(b"%02x" % value for value in range(256)), dtype="S2")
+
+
+def stored_batches(store: Store, table: Table, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a table from all its parts, the named columns only; raises Damaged."""
+    for part in table.parts:
+        try:
+            with pq.ParquetFile(store.open_input(part.key)) as file:
+                yield from file.iter_batches(_BATCH_ROWS, columns=list(columns))
+        except (pa.ArrowException, OSError) as error:
+            raise Damaged(f"{store.uri(part.key)} cannot be read as Parquet: {error}") from error
+
+
+def insertable(table: Table) -> list[str]:
+    """The columns that take values: generated ones are computed again."""
+    return [column.name for column in table.columns if not column.generated]
+
+
+def copy_table(connection: Connection, store: Store, table: Table) -> None:
+    """Load all rows of a table in one COPY; raises Failed with PostgreSQL's reason."""
+    columns = insertable(table)
+    target = sql.Identifier(table.schema_name, table.name)
+    try:
+        if not columns:
+            rows = sql.SQL(
+                "INSERT INTO {} SELECT FROM pg_catalog.generate_series(1, {})"
+                if not table.columns
+                else "INSERT INTO {} DEFAULT VALUES"
+            )
+            _insert_without_columns(connection, rows, target, table)
+            return
+        copy_batches(connection, target, columns, stored_batches(store, table, columns))
+    except psycopg.Error as error:
+        raise Failed(f"{table.qualified} cannot be loaded: {str(error).strip()}") from error
+
+
+def copy_batches(
+    connection: Connection,
+    target: sql.Composable,
+    columns: Sequence[str],
+    batches: Iterable[pa.RecordBatch],
+) -> None:
+    """Stream batches into the target's columns by one COPY (self references load in any order)."""
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')").format(
+        target, sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for batch in batches:
+            copy.write(to_csv(batch))
+
+
+def to_csv(batch: pa.RecordBatch) -> bytes:
+    """A batch as the CSV that PostgreSQL's COPY reads back to the same values."""
+    sink = BytesIO()
+    arrays = [_printable(column) for column in batch.columns]
+    pacsv.write_csv(pa.RecordBatch.from_arrays(arrays, names=batch.schema.names), sink, _CSV)
+    return sink.getvalue()
+
+
+def _printable(values: pa.Array) -> pa.Array:
+    if isinstance(values, pa.ExtensionArray):
+        values = values.storage
+    if pa.types.is_fixed_size_binary(values.type):
+        return _hex_of(values.cast(pa.binary()), prefix="")
+    if pa.types.is_binary(values.type):
+        return _hex_of(values, prefix="\\x")
+    return values
+
+
+def _hex_of(values: pa.Array, prefix: str) -> pa.Array:
+    """Hex digits of every value, computed on the whole buffer at once."""
+    offsets = np.frombuffer(values.buffers()[1], dtype=np.int32)
+    offsets = offsets[values.offset : values.offset + len(values) + 1]
+    data = values.buffers()[2]
+    raw = np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, np.uint8)
+    raw = raw[offsets[0] : offsets[-1]] if len(offsets) else raw
+    digits = pa.py_buffer(_HEX[raw].tobytes())
+    ends = pa.py_buffer(((offsets - offsets[0]).astype(np.int64) * 2).tobytes())
+    text = pa.Array.from_buffers(pa.large_string(), len(values), [None, ends, digits])
+    kind = pa.large_string()
+    joined = _compute.binary_join_element_wise(
+        pa.scalar(prefix, kind), cast(Any, text), pa.scalar("", kind)
+    )
+    return _compute.if_else(_compute.is_valid(values), joined, pa.scalar(None, kind))
+
+
+def _insert_without_columns(
+    connection: Connection, statement: sql.SQL, target: sql.Identifier, table: Table
+) -> None:
+    if not table.columns:
+        if table.rows:
+            connection.execute(statement.format(target, table.rows))
+        return
+    for _ in range(table.rows):
+        connection.execute(statement.format(target))

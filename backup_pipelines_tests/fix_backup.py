@@ -1,0 +1,56 @@
+"""Backups without Dagster: a store on disk, systems made of patterns, one call to back up."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from backup_pipelines import modules
+from backup_pipelines.backup import BackupRequest, take_backup
+from backup_pipelines.backup_id import BackupId
+from backup_pipelines.manifest import Manifest
+from backup_pipelines.storage.store import Store
+from backup_pipelines.system import ExcludedSpec, ModuleSpec, System
+
+
+def ignore(message: str) -> None:
+    """A report that goes nowhere."""
+    del message
+
+
+def whole_system(name: str = "sample", *, readers: int = 2, **more: Iterable[str]) -> System:
+    """A system whose every table falls into one module, but for those in `excluded`."""
+    return System(
+        system=name,
+        database_url_env="SAMPLE_DATABASE_URL",
+        modules={"all": ModuleSpec(tables=["*.*"])},
+        excluded=[ExcludedSpec(table=t, reason="by the test") for t in more.get("excluded", ())],
+        readers=readers,
+    )
+
+
+def back_up(
+    url: str, store: Store, system: System | None = None, entries: Iterable[modules.Entry] = ()
+) -> Manifest:
+    """A sealed backup of the selected entries, or of everything."""
+    chosen = system or whole_system()
+    request = BackupRequest(
+        system=chosen,
+        id=BackupId.new("manual", datetime.now(UTC)),
+        type="manual",
+        created_by="test",
+        selection=frozenset(entries) or frozenset(modules.entries(chosen)),
+    )
+    *_, sealed = take_backup(request, url, store)
+    assert isinstance(sealed, Manifest)
+    return sealed
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store in a folder."""
+    return Store((tmp_path / "store").as_uri())
+
+
+BackUp = Callable[..., Manifest]
