@@ -1,0 +1,203 @@
+"""The assets of a system: one for each entry and the schema, made by one op, and the catalog."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from backup_pipelines import catalog_sync, checks, metadata, operators, partitions
+from backup_pipelines.backup_id import BackupId, BackupType
+from backup_pipelines.config import BackupConfig
+from backup_pipelines.errors import Failed, Refused
+from backup_pipelines.manifest import Manifest
+from backup_pipelines.modules import Entry, Scope, scope_of
+from backup_pipelines.progress import sparse
+from backup_pipelines.resources import BackupEnvironment
+from backup_pipelines.storage.store import Store
+from backup_pipelines.system import System
+
+if TYPE_CHECKING:
+    from backup_pipelines.backup import BackupRequest, EntryDone, SchemaDone
+
+TYPE_TAG = "backup_pipelines/type"
+"""Run tag of a caller that is no person: `scheduled` or `safety`."""
+
+# A run's tags carry the ids of its backups, so that people and the command line find them.
+BACKUP_TAG_PREFIX = "backup_pipelines/backup_of_"
+
+_Result = dg.MaterializeResult[Any] | dg.AssetCheckResult
+
+
+def specs(system: System) -> list[dg.AssetSpec]:
+    """What the op of a system can make."""
+    made = [_entry_spec(system, key, e) for key, e in partitions.entry_keys(system).items()]
+    schema = dg.AssetSpec(
+        partitions.schema_key(system.system),
+        group_name=partitions.CATALOG_GROUP,
+        description=f"DDL of {system.system} by pg_dump, in the snapshot of the tables.",
+        kinds={"postgres", "sql"},
+        skippable=True,
+    )
+    return [*made, schema]
+
+
+def catalog_spec(system: System) -> dg.AssetSpec:
+    """The catalog: external, since its partitions are logged by the runs that make backups."""
+    return dg.AssetSpec(
+        partitions.catalog_key(system.system),
+        group_name=partitions.CATALOG_GROUP,
+        description=f"Backups of {system.system}, one partition for each.",
+        partitions_def=partitions.all_backups(system.system),
+        kinds={"parquet"},
+    )
+
+
+def backup_assets(system: System) -> dg.AssetsDefinition:
+    """The one op that backs up whatever is selected, in one snapshot."""
+
+    @dg.multi_asset(
+        name=partitions.op_of(partitions.backup_job(system.system)),
+        description=f"Back up {system.system} in one snapshot, one asset for each table.",
+        specs=specs(system),
+        check_specs=[checks.coverage_spec(system.system)],
+        can_subset=True,
+        pool=partitions.pool(system.system),
+    )
+    def backup(
+        context: dg.AssetExecutionContext,
+        config: BackupConfig,
+        backup_environment: BackupEnvironment,
+    ) -> Iterator[_Result]:
+        with metadata.as_failure():
+            yield from _back_up(system, context, config, backup_environment)
+
+    return backup
+
+
+def backup_type(run: dg.DagsterRun, scope: Scope) -> BackupType:
+    """The type of a backup: what its caller says, else what was selected."""
+    # A re-execution has the tags of its parent, but a person started it.
+    said = run.tags.get(TYPE_TAG) if run.parent_run_id is None else None
+    if said == "safety":
+        return "safety"
+    if said == "scheduled" or (said is None and operators.is_automatic(run)):
+        return "scheduled"
+    if said is not None:
+        raise Refused(f"the run's tag {TYPE_TAG} is {said!r}; it can be scheduled or safety")
+    return "manual" if scope == "full" else "module"
+
+
+def _back_up(
+    system: System,
+    context: dg.AssetExecutionContext,
+    config: BackupConfig,
+    environment: BackupEnvironment,
+) -> Iterator[_Result]:
+    from backup_pipelines.backup import EntryDone, take_backup
+
+    selected, checked = set(context.selected_asset_keys), bool(context.selected_asset_check_keys)
+    request = _request(system, context, config)
+    store = environment.store()
+    _begin(context, request, store)
+    made: set[dg.AssetKey] = set()
+    with (
+        environment.source_url(system) as url,
+        closing(take_backup(request, url, store, report=sparse(context.log.info))) as work,
+    ):
+        for item in work:
+            if isinstance(item, Manifest):
+                _seal(context, item, metadata.of_backup(item, store))
+                continue
+            key = _key(item, system.system)
+            if key is None or key not in selected:
+                continue
+            made.add(key)
+            yield dg.MaterializeResult(asset_key=key, metadata=_shown(item, request, store))
+            if isinstance(item, EntryDone) and item.entry.kind == "other" and checked:
+                yield checks.coverage(system.system, item.tables)
+    # With can_subset Dagster would leave the run green.
+    if selected - made:
+        missing = ", ".join(sorted(key.to_user_string() for key in selected - made))
+        raise Failed(f"selected but not backed up: {missing}")
+
+
+def _request(
+    system: System, context: dg.AssetExecutionContext, config: BackupConfig
+) -> "BackupRequest":
+    from backup_pipelines.backup import BackupRequest
+
+    selected = set(context.selected_asset_keys)
+    known = partitions.entry_keys(system)
+    selection = frozenset(entry for key, entry in known.items() if key in selected)
+    if not selection:
+        raise Refused("select at least one table: the schema alone is no backup")
+    kind = backup_type(context.run, scope_of(system, selection)[0])
+    return BackupRequest(
+        system=system,
+        id=BackupId.new(kind, datetime.now(UTC)),
+        type=kind,
+        created_by=operators.operator_of(context.run),
+        selection=selection,
+        label=config.label,
+        reason=config.reason,
+        run_id=context.run.run_id,
+    )
+
+
+def _begin(context: dg.AssetExecutionContext, request: "BackupRequest", store: Store) -> None:
+    name, backup_id = request.system.system, str(request.id)
+    catalog_sync.sync(context.instance, store, name)
+    catalog_sync.start(context.op_execution_context, name, backup_id)
+    context.instance.add_run_tags(request.run_id, {BACKUP_TAG_PREFIX + name: backup_id})
+    context.log.info(f"backup {backup_id} of {name}")
+
+
+def _key(item: "EntryDone | SchemaDone", system: str) -> dg.AssetKey | None:
+    from backup_pipelines.backup import SchemaDone
+
+    if isinstance(item, SchemaDone):
+        return partitions.schema_key(system)
+    # A table that the YAML names and the database lacks has not been produced.
+    absent = item.entry.kind == "table" and not item.tables
+    return None if absent else partitions.entry_key(system, item.entry)
+
+
+def _shown(
+    item: "EntryDone | SchemaDone", request: "BackupRequest", store: Store
+) -> metadata.Metadata:
+    from backup_pipelines.backup import SchemaDone
+
+    system, backup_id = request.system.system, str(request.id)
+    if isinstance(item, SchemaDone):
+        return metadata.of_ddl(item.sections, backup_id, system, store)
+    return metadata.of_tables(item.tables, backup_id, system, store)
+
+
+def _seal(context: dg.AssetExecutionContext, entry: Manifest, shown: metadata.Metadata) -> None:
+    for warning in entry.warnings:
+        context.log.warning(warning)
+    catalog_sync.seal(context.op_execution_context, entry.system, entry.id, shown)
+    context.log.info(
+        f"backup {entry.id} is whole: {entry.tables_count} tables, {entry.records_count} rows, "
+        f"{entry.size_bytes} bytes, {entry.seconds:.1f} s"
+    )
+
+
+def _entry_spec(system: System, key: dg.AssetKey, entry: Entry) -> dg.AssetSpec:
+    module = system.modules.get(entry.module)
+    about = {
+        "table": f"Rows of {entry.name}, as of the newest backup that has it.",
+        "patterns": f"Tables that the patterns of module {entry.module} find.",
+        "other": "Tables that no module names: backed up all the same, and reported.",
+    }[entry.kind]
+    if module is not None and module.description:
+        about += f"\n\n{module.description}"
+    return dg.AssetSpec(
+        key,
+        group_name=entry.module,
+        description=about,
+        kinds={"postgres", "parquet"},
+        skippable=True,
+    )

@@ -1,0 +1,112 @@
+"""Dagster's catalog follows the store: what has a manifest is a backup, nothing else is.
+
+Anyone with the UI can delete a partition key or report a made-up materialization, and a run can be
+killed between the manifest and its log entry. So every backup starts by putting this right.
+"""
+
+from dataclasses import dataclass
+
+import dagster as dg
+
+from backup_pipelines import catalog, layout, metadata, partitions
+from backup_pipelines.errors import BackupError
+from backup_pipelines.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What was put right, as ids."""
+
+    added: tuple[str, ...]
+    dropped: tuple[str, ...]
+    unsealed: tuple[str, ...]
+
+
+def sync(instance: dg.DagsterInstance, store: Store, system: str) -> Synced:
+    """Make the partition sets of a system agree with the manifests in the store."""
+    whole = {
+        backup_id
+        for backup_id in catalog.ids(store, system)
+        if store.exists(layout.manifest_key(system, backup_id))
+    }
+    everything, offered = partitions.all_backups(system), partitions.restorable(system)
+    known = set(_keys(instance, everything))
+    listed = set(_keys(instance, offered))
+    _add(instance, everything, whole - known)
+    _add(instance, offered, whole - listed)
+    for gone in sorted(listed - whole):
+        instance.delete_dynamic_partition(_name(offered), gone)
+    shown = instance.get_materialized_partitions(partitions.catalog_key(system))
+    for backup_id in sorted(whole - shown):
+        _report_found(instance, store, system, backup_id)
+    return Synced(
+        added=tuple(sorted(whole - listed)),
+        dropped=tuple(sorted(listed - whole)),
+        unsealed=tuple(sorted(known - whole)),
+    )
+
+
+def start(context: dg.OpExecutionContext, system: str, backup_id: str) -> None:
+    """Put a backup that starts now into the catalog, shown as materializing until it is sealed."""
+    _add(context.instance, partitions.all_backups(system), {backup_id})
+    _report_planned(context, partitions.catalog_key(system), backup_id)
+
+
+def seal(
+    context: dg.OpExecutionContext, system: str, backup_id: str, shown: metadata.Metadata
+) -> None:
+    """Put a whole backup into the catalog and into the drop-down of what can be restored."""
+    context.log_event(
+        dg.AssetMaterialization(partitions.catalog_key(system), partition=backup_id, metadata=shown)
+    )
+    _add(context.instance, partitions.restorable(system), {backup_id})
+
+
+def _report_planned(context: dg.OpExecutionContext, key: dg.AssetKey, partition: str) -> None:
+    """Say that this run will materialize a partition, as Dagster does for its own.
+
+    An external asset gets no such event from Dagster, and without it an id that was never sealed
+    shows as missing instead of failed. There is no public way to write one.
+    """
+    try:
+        from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
+
+        event = DagsterEvent.build_asset_materialization_planned_event(
+            context.job_name,
+            str(context.op_handle),
+            AssetMaterializationPlannedData(key, partition=partition),
+        )
+        context.instance.report_dagster_event(event, run_id=context.run_id)
+    except (ImportError, AttributeError, TypeError) as error:
+        context.log.debug(f"this Dagster has no planned events as we know them: {error}")
+
+
+def _report_found(instance: dg.DagsterInstance, store: Store, system: str, backup_id: str) -> None:
+    """Show a backup whose own run could not; one that cannot be read must not stop a backup."""
+    try:
+        shown = metadata.of_backup(catalog.load(store, system, backup_id), store)
+    except BackupError as error:
+        shown = {"status": "damaged", "error": str(error)}
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            partitions.catalog_key(system),
+            partition=backup_id,
+            description="Found in the store.",
+            metadata=shown,
+        )
+    )
+
+
+def _keys(instance: dg.DagsterInstance, found: dg.DynamicPartitionsDefinition) -> list[str]:
+    return list(instance.get_dynamic_partitions(_name(found)))
+
+
+def _add(
+    instance: dg.DagsterInstance, found: dg.DynamicPartitionsDefinition, ids: set[str]
+) -> None:
+    if ids:
+        instance.add_dynamic_partitions(_name(found), sorted(ids))
+
+
+def _name(found: dg.DynamicPartitionsDefinition) -> str:
+    return found.name or ""

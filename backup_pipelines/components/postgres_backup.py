@@ -1,0 +1,37 @@
+"""The component: one `defs.yaml` becomes the assets, checks and jobs of one system."""
+
+import dagster as dg
+from pydantic import BaseModel
+
+from backup_pipelines import assets, checks, jobs
+from backup_pipelines.system import System
+
+
+class PostgresBackup(dg.Component):
+    """Backups of one PostgreSQL database, module by module, proved by restoring them."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """The fields of the YAML are those of System, checked by it and defined only there."""
+        return System
+
+    @classmethod
+    def load(
+        cls, attributes: BaseModel | None, context: dg.ComponentLoadContext
+    ) -> "PostgresBackup":
+        """The component for checked attributes."""
+        # Dagster gives None for an empty `attributes`; this names the fields that are missing.
+        return cls(attributes if isinstance(attributes, System) else System.model_validate({}))
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Everything Dagster shows of the system; touches no database."""
+        backup = assets.backup_assets(self.system)
+        drill = checks.drill_check(self.system)
+        return dg.Definitions(
+            assets=[backup, assets.catalog_spec(self.system)],
+            asset_checks=[drill],
+            jobs=jobs.jobs(self.system, backup, drill),
+        )

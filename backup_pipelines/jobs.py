@@ -1,0 +1,145 @@
+"""The jobs of a system; all run in one process, and the system's pool lets one run at a time.
+
+A selection's ops depend on nothing of each other, so in process saves a spawn and an import.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from backup_pipelines import catalog, metadata, partitions
+from backup_pipelines.config import BackupChoice, RestoreIntoConfig
+from backup_pipelines.errors import Refused
+from backup_pipelines.manifest import Manifest
+from backup_pipelines.progress import sparse
+from backup_pipelines.resources import BackupEnvironment
+from backup_pipelines.storage.store import Store
+from backup_pipelines.system import System
+
+if TYPE_CHECKING:
+    # What define_asset_job returns; Dagster does not export it.
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+
+def jobs(
+    system: System, backup: dg.AssetsDefinition, drill: dg.AssetChecksDefinition
+) -> "list[dg.JobDefinition | UnresolvedAssetJobDefinition]":
+    """Every job of a system."""
+    return [
+        dg.define_asset_job(
+            partitions.backup_job(system.system),
+            selection=dg.AssetSelection.assets(backup),
+            description=f"Back up every table of {system.system}.",
+            executor_def=dg.in_process_executor,
+        ),
+        dg.define_asset_job(
+            partitions.drill_job(system.system),
+            selection=dg.AssetSelection.checks(drill),
+            description=f"Prove a backup of {system.system} by restoring it and comparing.",
+            executor_def=dg.in_process_executor,
+        ),
+        _verify_job(system),
+        _restore_into_job(system),
+    ]
+
+
+def chosen(
+    context: dg.OpExecutionContext, store: Store, system: str, choice: BackupChoice
+) -> Manifest:
+    """The backup that the run's partition or config names; raises NotFound when there is none.
+
+    The UI also starts a run with an unknown partition, or with none: the manifest decides.
+    """
+    named = context.partition_key if context.has_partition_key else choice.backup
+    return catalog.find(store, system, named)
+
+
+def _verify_job(system: System) -> dg.JobDefinition:
+    name = partitions.verify_job(system.system)
+
+    @dg.op(name=partitions.op_of(name), out=dg.Out(dg.Nothing), pool=partitions.pool(system.system))
+    def verify_op(
+        context: dg.OpExecutionContext,
+        config: BackupChoice,
+        backup_environment: BackupEnvironment,
+    ) -> None:
+        from backup_pipelines.verify import verify
+
+        with metadata.as_failure():
+            store = backup_environment.store()
+            entry = chosen(context, store, system.system, config)
+            result = verify(store, entry, report=sparse(context.log.info))
+        context.add_output_metadata(
+            {"backup": entry.id, "objects": result.objects, "bytes": result.bytes}
+        )
+        context.log.info(f"{entry.id}: {result.objects} objects are as written")
+
+    @dg.job(
+        name=name,
+        description=f"Read every object of a backup of {system.system} back, by size and sha256.",
+        executor_def=dg.in_process_executor,
+        partitions_def=partitions.restorable(system.system),
+    )
+    def verify_job() -> None:
+        verify_op()
+
+    return verify_job
+
+
+def _restore_into_job(system: System) -> dg.JobDefinition:
+    name = partitions.restore_into_job(system.system)
+
+    @dg.op(name=partitions.op_of(name), out=dg.Out(dg.Nothing), pool=partitions.pool(system.system))
+    def restore_into_op(
+        context: dg.OpExecutionContext,
+        config: RestoreIntoConfig,
+        backup_environment: BackupEnvironment,
+    ) -> None:
+        with metadata.as_failure():
+            _restore_into(system, context, config, backup_environment)
+
+    @dg.job(
+        name=name,
+        description=f"Restore a backup of {system.system} into an empty database.",
+        executor_def=dg.in_process_executor,
+        partitions_def=partitions.restorable(system.system),
+    )
+    def restore_into_job() -> None:
+        restore_into_op()
+
+    return restore_into_job
+
+
+def _restore_into(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: RestoreIntoConfig,
+    environment: BackupEnvironment,
+) -> None:
+    from backup_pipelines.restore import restore_into_empty
+
+    refuse_reexecution(context.run)
+    url = os.environ.get(config.into_env)
+    if not url:
+        raise Refused(f"{config.into_env} is not set where this run executes: give it the URL")
+    store = environment.store()
+    entry = chosen(context, store, system.system, config)
+    restore_into_empty(store, entry, url, report=sparse(context.log.info))
+    context.add_output_metadata(
+        {
+            "backup": entry.id,
+            "into": config.into_env,
+            "tables": entry.tables_count,
+            "rows": entry.records_count,
+        }
+    )
+    context.log.info(f"{entry.id} is restored into {config.into_env}")
+
+
+def refuse_reexecution(run: dg.DagsterRun) -> None:
+    """Refuse a copy of an earlier run: Re-execute would replay its stored CONFIRM by one click."""
+    if run.parent_run_id is not None:
+        raise Refused("this is a re-execution; start a new run and confirm it anew")
