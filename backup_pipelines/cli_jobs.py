@@ -1,0 +1,254 @@
+"""The verbs that run a Dagster job in the instance, so that the UI has their run.
+
+Dagster is imported in one place, after everything that can be refused without it.
+"""
+
+import getpass
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backup_pipelines import catalog, environment, layout, systems
+from backup_pipelines.cli_output import (
+    clean,
+    content,
+    count,
+    print_json,
+    print_table,
+    progress,
+    restored_document,
+    size,
+    tell,
+)
+from backup_pipelines.errors import Failed, Refused
+
+if TYPE_CHECKING:
+    from backup_pipelines.drill import DrillResult
+    from backup_pipelines.manifest import Manifest
+    from backup_pipelines.storage.store import Store
+    from backup_pipelines.system import System
+
+# How launch.run_job tells that Ctrl-C ended the run, which Dagster does not raise again.
+_INTERRUPTED = "the run was interrupted"
+
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+by_option = click.option("--as", "operator", metavar="WHO", help="Who does it, if not the OS user.")
+
+
+def variable(option: str, name: str) -> str:
+    """The name of an environment variable; Refused, without showing it, when it is none."""
+    if not _VARIABLE.fullmatch(name):
+        raise Refused(
+            f"{option} takes the name of an environment variable such as TARGET_DATABASE_URL, "
+            "never a URL, which others could read"
+        )
+    return name
+
+
+@click.command()
+@click.argument("system")
+@click.option("--module", "modules", metavar="M", multiple=True, help="Only this; may be repeated.")
+@click.option("--label", default="", help="A name for people, shown in the catalog.")
+@click.option("--reason", default="", help="Why it is taken; kept in the manifest.")
+@by_option
+@json_option
+def backup(
+    system: str,
+    modules: tuple[str, ...],
+    label: str,
+    reason: str,
+    operator: str | None,
+    as_json: bool,
+) -> None:
+    """Back up SYSTEM, or some of its modules, in one snapshot."""
+    from backup_pipelines.modules import select_modules
+
+    chosen = _loadable(system)
+    selection = select_modules(chosen, modules) if modules else frozenset()
+    store = environment.store()
+
+    def assets() -> Sequence[Any]:
+        from backup_pipelines import partitions
+
+        known = partitions.entry_keys(chosen)
+        return [key for key, entry in known.items() if entry in selection]
+
+    config = {"label": label, "reason": reason}
+    ran = _run(system, "backup", config, "backing up", operator, assets)
+    entry = catalog.load(store, system, ran.backup_id)
+    for warning in entry.warnings:
+        tell(f"warning: {clean(warning)}")
+    if as_json:
+        print_json({**catalog.row(entry), "run_id": ran.run_id})
+        return
+    print(f"{entry.id}: {content(entry)}, {entry.seconds:.1f} s")
+
+
+@click.command()
+@click.argument("system")
+@click.argument("backup")
+@by_option
+@json_option
+def verify(system: str, backup: str, operator: str | None, as_json: bool) -> None:
+    """Read every object of a BACKUP back and compare it with the manifest."""
+    _loadable(system)
+    entry = catalog.find(environment.store(), system, backup)
+    ran = _run(system, "verify", {"backup": entry.id}, f"verifying {entry.id}", operator)
+    # The job fails unless it has read exactly these.
+    objects = len(entry.ddl) + sum(len(table.parts) for table in entry.tables)
+    if as_json:
+        print_json(
+            {
+                "backup": entry.id,
+                "system": system,
+                "verified": True,
+                "objects": objects,
+                "bytes": entry.size_bytes,
+                "seconds": ran.seconds,
+                "run_id": ran.run_id,
+            }
+        )
+        return
+    read = f"{count(objects, 'object')}, {size(entry.size_bytes)}"
+    print(f"{entry.id}: {read} read back as written, {ran.seconds:.1f} s")
+
+
+@click.command()
+@click.argument("system")
+@click.argument("backup", default=catalog.LATEST)
+@by_option
+@json_option
+def drill(system: str, backup: str, operator: str | None, as_json: bool) -> None:
+    """Prove a BACKUP by restoring it into a scratch database and comparing everything."""
+    _loadable(system)
+    store = environment.store()
+    entry = catalog.find(store, system, backup)
+    ran = _run(system, "drill", {"backup": entry.id}, f"drilling {entry.id}", operator)
+    result = _drill_record(store, entry)
+    if as_json:
+        shown = result.model_dump(mode="json")
+        print_json({"backup": entry.id, "verified": True, **shown, "run_id": ran.run_id})
+        return
+    for skipped in result.skipped:
+        tell(f"not applied in the drill: {clean(skipped)}")
+    print_table(
+        ("module", "seconds"),
+        [(module, f"{seconds:.2f}") for module, seconds in result.seconds_by_module.items()],
+        numbers=("seconds",),
+    )
+    proved = f"{count(result.tables, 'table')} and {count(result.rows, 'row')}"
+    print(f"{entry.id}: {proved} are equal after a restore, {result.seconds:.1f} s")
+
+
+@click.command()
+@click.argument("system")
+@click.argument("backup")
+@click.option("--into", metavar="VAR", help="Variable with the URL of an empty database.")
+@click.option("--confirm", metavar="CONFIRM", help="The word CONFIRM, since rows are written.")
+@by_option
+@json_option
+def restore(
+    system: str,
+    backup: str,
+    into: str | None,
+    confirm: str | None,
+    operator: str | None,
+    as_json: bool,
+) -> None:
+    """Restore a BACKUP into an empty database, all or nothing, proved equal."""
+    if into is None:
+        raise Refused(
+            "this version restores into an empty database only; name the environment variable "
+            "with its URL: --into VAR (restoring over live data comes with the next version)"
+        )
+    environment.url_of(variable("--into", into))
+    if confirm != "CONFIRM":
+        raise Refused(f"rows will be written to the database of {into}: add --confirm CONFIRM")
+    _loadable(system)
+    entry = catalog.find(environment.store(), system, backup)
+    config = {"backup": entry.id, "into_env": into, "confirm": confirm}
+    ran = _run(system, "restore_into", config, f"restoring {entry.id}", operator)
+    if as_json:
+        print_json(restored_document(entry, into, ran.run_id, ran.seconds))
+        return
+    print(f"{entry.id}: {content(entry)} restored into {into} and equal, {ran.seconds:.1f} s")
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """A run that succeeded."""
+
+    run_id: str
+    backup_id: str
+    seconds: float
+
+
+def _run(
+    system: str,
+    verb: str,
+    config: Mapping[str, object],
+    title: str,
+    operator: str | None,
+    assets: Callable[[], Sequence[Any]] = tuple,
+) -> _Ran:
+    """Run the system's job of that name in the Dagster instance; raises what it failed with."""
+    started = time.monotonic()
+    job = f"{system}_{verb}"
+    # Whatever a library prints meanwhile is no result.
+    with (
+        progress(f"{system}: {title}") as step,
+        redirect_stdout(sys.stderr),
+        environment.dagster_environment(),
+    ):
+        from backup_pipelines import launch, operators
+        from backup_pipelines.assets import BACKUP_TAG_PREFIX
+
+        outcome = launch.run_job(
+            job,
+            run_config=launch.op_config(job, **config),
+            tags={operators.OPERATOR_TAG: operator or _os_user()},
+            asset_selection=assets(),
+            on_event=step,
+        )
+    seconds = round(time.monotonic() - started, 3)
+    if outcome.message == _INTERRUPTED:
+        raise KeyboardInterrupt
+    if not outcome.success:
+        kind = Refused if outcome.exit_code == Refused.exit_code else Failed
+        raise kind(f"{outcome.message}\n(run {outcome.run_id} of {job})")
+    return _Ran(outcome.run_id, outcome.tags.get(BACKUP_TAG_PREFIX + system, ""), seconds)
+
+
+def _loadable(name: str) -> "System":
+    """The system, after a look at all files: Dagster loads them all and would fail with them."""
+    systems.require_known(name)
+    found = systems.load_systems().get(name)
+    return found or systems.load_system(name)
+
+
+def _os_user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        # A container's user may have no name.
+        return f"uid {os.getuid()}"
+
+
+def _drill_record(store: "Store", entry: "Manifest") -> "DrillResult":
+    """The record that the drill has just left in the store."""
+    from backup_pipelines.drill import DrillResult
+
+    prefix = f"{layout.drills_prefix(entry.system)}{entry.id}/"
+    newest = max((found.key for found in store.objects(prefix)), default=None)
+    if newest is None:
+        raise Failed(f"the drill of {entry.id} left no record under {store.uri(prefix)}")
+    return DrillResult.model_validate_json(store.get(newest))

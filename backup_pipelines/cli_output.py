@@ -1,0 +1,291 @@
+"""What the command line prints: one JSON document or tables on stdout, progress on stderr."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TypedDict
+
+from backup_pipelines import catalog
+from backup_pipelines.manifest import Manifest, Table
+
+Tell = Callable[[str], None]
+
+_SIZE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+_AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+# From two of a unit on, since "36 h ago" says more than "1 d ago".
+_FROM = 2
+
+
+class _Module(TypedDict):
+    module: str
+    tables_count: int
+    records_count: int
+    size_bytes: int
+
+
+_GAP = "  "
+_NARROWEST = 8
+_ELLIPSIS = "…"
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document; in ASCII, so that no terminal setting can break it."""
+    print(json.dumps(value, indent=2, default=str))
+
+
+def tell(line: str) -> None:
+    """Print something that is not the result: on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def size(count: int) -> str:
+    """Bytes for people, in decimal units: `4.1 MB`."""
+    amount, unit = float(count), 0
+    # What rounds up to 1000 belongs to the next unit.
+    while amount >= 999.95 and unit < len(_SIZE_UNITS) - 1:
+        amount, unit = amount / 1000, unit + 1
+    return f"{amount:.1f} {_SIZE_UNITS[unit]}" if unit else f"{count} B"
+
+
+def age(moment: datetime, now: datetime | None = None) -> str:
+    """How long ago a moment was: `3 h ago`."""
+    seconds = int(((now or datetime.now(UTC)) - moment).total_seconds())
+    for length, unit in _AGES:
+        if seconds >= _FROM * length:
+            return f"{seconds // length} {unit} ago"
+    return "just now" if seconds >= 0 else "in the future"
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun: `1 table`, `2,000 tables`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def clean(text: object) -> str:
+    """The text on one line without control characters, which could command a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in str(text).replace("\n", " "))
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    numbers: Collection[str] = (),
+    whole: Collection[str] = (),
+) -> None:
+    """Print rows under their headings; a narrow terminal cuts the widest columns.
+
+    `numbers` go to the right; `whole` columns, which people copy, are never cut.
+    """
+    cells = [[clean(cell) for cell in row] for row in rows]
+    # Empty columns tell nothing, and take the room of others.
+    used = [i for i in range(len(columns)) if not cells or any(row[i] for row in cells)]
+    lines = [[columns[i] for i in used], *([row[i] for i in used] for row in cells)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    headings = lines[0]
+    _fit(widths, [heading in (*whole, *numbers) for heading in headings], _width())
+    for line in lines:
+        parts = [
+            _cell(text, width, heading in numbers)
+            for text, width, heading in zip(line, widths, headings, strict=True)
+        ]
+        print(_GAP.join(parts).rstrip())
+
+
+def content(entry: Manifest) -> str:
+    """How much a backup holds."""
+    tables, rows = count(entry.tables_count, "table"), count(entry.records_count, "row")
+    return f"{tables}, {rows}, {size(entry.size_bytes)}"
+
+
+def print_backups(found: Sequence[Manifest]) -> None:
+    """Print backups as a table."""
+    print_table(
+        ("backup", "age", "tables", "rows", "size", "module", "by", "label"),
+        [
+            (
+                entry.id,
+                age(entry.created_at),
+                entry.tables_count,
+                f"{entry.records_count:,}",
+                size(entry.size_bytes),
+                # Single tables are less than their modules.
+                f"{entry.module} (part)" if entry.scope == "tables" else entry.module,
+                entry.created_by,
+                entry.label,
+            )
+            for entry in found
+        ],
+        numbers=("tables", "rows", "size"),
+        whole=("backup",),
+    )
+
+
+def print_backup(entry: Manifest) -> None:
+    """Print everything that people ask of one backup."""
+    print_facts(
+        [
+            ("backup", entry.id),
+            ("label", entry.label),
+            ("created", f"{entry.created_at:%Y-%m-%d %H:%M:%S} UTC, {age(entry.created_at)}"),
+            ("snapshot", f"{entry.snapshot_at:%Y-%m-%d %H:%M:%S} UTC"),
+            ("by", entry.created_by),
+            ("reason", entry.reason),
+            ("scope", entry.scope),
+            ("content", content(entry)),
+            ("sequences", len(entry.sequences)),
+            ("database", f"{entry.database}, PostgreSQL {entry.server_version // 10000}"),
+            ("run", entry.run_id),
+        ]
+    )
+    print()
+    print_table(
+        ("module", "tables", "rows", "size"),
+        [
+            (
+                module["module"],
+                module["tables_count"],
+                f"{module['records_count']:,}",
+                size(module["size_bytes"]),
+            )
+            for module in _modules(entry)
+        ],
+        numbers=("tables", "rows", "size"),
+    )
+    print()
+    print_table(
+        ("table", "module", "rows", "size", "digest"),
+        [
+            (t.qualified, t.module, f"{t.rows:,}", size(t.size_bytes), t.digest)
+            for t in entry.tables
+        ],
+        numbers=("rows", "size"),
+        whole=("digest",),
+    )
+    if entry.excluded:
+        print()
+        print_table(("left out", "reason"), [(left.name, left.reason) for left in entry.excluded])
+    for warning in entry.warnings:
+        print(f"warning: {clean(warning)}")
+
+
+def backup_document(entry: Manifest) -> Mapping[str, object]:
+    """What `show --json` prints: the catalog row, the tables, and what is not in them."""
+    return {
+        **catalog.row(entry),
+        "reason": entry.reason,
+        "run_id": entry.run_id,
+        "database": entry.database,
+        "server_version": entry.server_version,
+        "modules": _modules(entry),
+        "tables": [_table(table) for table in entry.tables],
+        "excluded": [{"table": left.name, "reason": left.reason} for left in entry.excluded],
+        "sequences_count": len(entry.sequences),
+        "warnings": list(entry.warnings),
+    }
+
+
+def restored_document(
+    entry: Manifest, into: str, run_id: str, seconds: float
+) -> Mapping[str, object]:
+    """What `restore --json` prints of a restore into an empty database: inserts only."""
+    nothing = {"update": 0, "delete": 0, "unchanged": 0, "warnings": []}
+    return {
+        "backup": entry.id,
+        "mode": "replace",
+        "hash": None,
+        "into": into,
+        "tables": [{"table": t.qualified, "insert": t.rows, **nothing} for t in entry.tables],
+        "safety_backup": None,
+        "verified": True,
+        "seconds": seconds,
+        "run_id": run_id,
+    }
+
+
+def _modules(entry: Manifest) -> list[_Module]:
+    """What each module holds, in the order of the YAML."""
+    made: dict[str, _Module] = {}
+    order = {module: position for position, module in enumerate(entry.modules)}
+    for table in sorted(entry.tables, key=lambda table: order.get(table.module, len(order))):
+        module = made.setdefault(
+            table.module,
+            {"module": table.module, "tables_count": 0, "records_count": 0, "size_bytes": 0},
+        )
+        module["tables_count"] += table.partition_of is None
+        module["records_count"] += table.rows
+        module["size_bytes"] += table.size_bytes
+    return list(made.values())
+
+
+def _table(table: Table) -> Mapping[str, object]:
+    return {
+        "table": table.qualified,
+        "module": table.module,
+        "rows": table.rows,
+        "size_bytes": table.size_bytes,
+        "digest": table.digest,
+        "parts": len(table.parts),
+        "partition_of": table.partition_of,
+    }
+
+
+def print_facts(facts: Sequence[tuple[str, object]]) -> None:
+    """Print names and values, without the empty ones."""
+    there = [(name, clean(value)) for name, value in facts if value not in ("", None)]
+    width = max((len(name) for name, _ in there), default=0)
+    for name, value in there:
+        print(f"{name:<{width}}{_GAP}{value}")
+
+
+@contextmanager
+def progress(title: str) -> Generator[Tell, None, None]:
+    """Show on stderr what is being done: one live line on a terminal, plain lines elsewhere."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        tell(title)
+        yield tell
+        return
+    # Its import takes a tenth of a second, which only those pay who look at it.
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
+
+    room = Column(no_wrap=True, overflow="ellipsis")
+    bar = Progress(
+        SpinnerColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False, table_column=room),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(clean(title), total=None)
+        yield lambda line: bar.update(task, description=clean(line))
+
+
+def _width() -> int | None:
+    """Columns of the terminal; None where the output goes to a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _fit(widths: list[int], whole: Sequence[bool], room: int | None) -> None:
+    """Narrow the widest columns that may be cut, until all fit or none is wide."""
+    if room is None:
+        return
+    room -= len(_GAP) * (len(widths) - 1)
+    may = [i for i, uncut in enumerate(whole) if not uncut]
+    while sum(widths) > room and may:
+        widest = max(may, key=lambda i: widths[i])
+        if widths[widest] <= _NARROWEST:
+            return
+        widths[widest] -= 1
+
+
+def _cell(text: str, width: int, to_the_right: bool) -> str:
+    if len(text) > width:
+        text = text[: width - 1] + _ELLIPSIS
+    return text.rjust(width) if to_the_right else text.ljust(width)

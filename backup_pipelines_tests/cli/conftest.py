@@ -1,0 +1,164 @@
+"""The command line in this process for what only reads, in one of its own for what works."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from backup_pipelines import layout
+from backup_pipelines.backup_id import BackupId
+from backup_pipelines.cli import main
+from backup_pipelines.demo.databases import Demo
+from backup_pipelines.environment import BACKUP_STORE_URL
+from backup_pipelines.manifest import Excluded, Manifest, Part, Table
+from backup_pipelines.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cli(home: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Runs a command in this process."""
+
+    def run(*arguments: str) -> Result:
+        code = main(arguments)
+        said = capsys.readouterr()
+        return Result(code, said.out, said.err)
+
+    return run
+
+
+def command(*arguments: str) -> list[str]:
+    """A command line that runs in a process of its own."""
+    return [sys.executable, "-m", "backup_pipelines.cli", *arguments]
+
+
+def run_process(*arguments: str) -> Result:
+    """Run a command in a process of its own, as people do."""
+    done = subprocess.run(command(*arguments), capture_output=True, text=True)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def run_on_terminal(
+    *arguments: str, stream: Literal["stdout", "stderr"], columns: int
+) -> tuple[Result, str]:
+    """Run a command with one stream on a terminal; its result, and what the terminal got."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": str(columns)}
+    streams: dict[str, int] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: theirs}
+    shown = b""
+    with subprocess.Popen(command(*arguments), env=env, text=True, **streams) as process:  # pyright: ignore
+        os.close(theirs)
+        while chunk := _read(ours):
+            shown += chunk
+        out, err = process.communicate()
+    os.close(ours)
+    return Result(process.returncode, out or "", err or ""), shown.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 100_000)
+    except OSError:
+        # Linux says so when the other side is closed.
+        return b""
+
+
+@pytest.fixture(scope="session")
+def taken(demo: Demo) -> Result:
+    """What `backup dcim --json` printed of a full backup of the demo."""
+    return run_process(
+        "backup", "dcim", "--json", "--label", "first", "--reason", "by a test", "--as", "ada"
+    )
+
+
+@pytest.fixture(scope="session")
+def backup_id(taken: Result) -> str:
+    """The id of that backup."""
+    assert taken.code == 0, taken.err
+    return str(taken.document["id"])
+
+
+@pytest.fixture
+def own_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store of the test's own, where the command line looks for backups."""
+    monkeypatch.setenv(BACKUP_STORE_URL, store.url)
+    return store
+
+
+def put_backup(
+    store: Store,
+    *,
+    system: str = "crm",
+    hours_old: float = 1,
+    modules: Sequence[str] = (),
+    label: str = "",
+    created_by: str = "ada",
+) -> Manifest:
+    """Put a manifest into a store as if a backup had been taken some hours ago."""
+    at = datetime.now(UTC) - timedelta(hours=hours_old)
+    entry = Manifest(
+        tool_version="0",
+        id=str(BackupId.new("module" if modules else "manual", at)),
+        system=system,
+        type="module" if modules else "manual",
+        scope="modules" if modules else "full",
+        modules=tuple(modules) or ("leads", "deals"),
+        label=label,
+        created_by=created_by,
+        run_id="some-run",
+        started_at=at - timedelta(seconds=2),
+        snapshot_at=at - timedelta(seconds=1),
+        created_at=at,
+        server_version=180006,
+        database="crm",
+        tables=tuple(_table(f"{m}_table", m) for m in tuple(modules) or ("leads", "deals")),
+        foreign_keys=(),
+        sequences=(),
+        materialized_views=(),
+        ddl=(),
+        roles=(),
+        excluded=(Excluded(name="public.sessions", reason="they end with a restore"),),
+        warnings=("one thing to know",),
+    )
+    store.put_new(layout.manifest_key(system, entry.id), entry.to_json())
+    return entry
+
+
+def _table(name: str, module: str) -> Table:
+    part = Part(key=f"{name}.parquet", rows=1200, size_bytes=5000, sha256="0", digest="0a")
+    return Table(
+        schema="public",
+        name=name,
+        module=module,
+        columns=(),
+        rows=1200,
+        digest="00000000000000ab",
+        size_bytes=5000,
+        source_bytes=9000,
+        seconds=0.1,
+        parts=(part,),
+    )

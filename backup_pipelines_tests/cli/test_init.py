@@ -1,0 +1,52 @@
+"""`init`: a file that works, from a database and two words."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backup_pipelines import environment, systems
+from backup_pipelines.demo.server import EmbeddedServer
+from backup_pipelines_tests.cli.conftest import Cli
+from backup_pipelines_tests.fix_postgres import Database
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of systems of the test's own."""
+    made = tmp_path / "defs"
+    made.mkdir()
+    monkeypatch.setattr(environment, "defs_folder", lambda: made)
+    return made
+
+
+def test_a_database_becomes_a_system_that_loads(
+    cli: Cli,
+    folder: Path,
+    server: EmbeddedServer,
+    make_database: Callable[..., Database],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    database = make_database(server)
+    database.run("CREATE TABLE orders (id int PRIMARY KEY)")
+    monkeypatch.setenv("SHOP_DATABASE_URL", database.reader_url)
+    result = cli("init", "shop", "--database-url-env", "SHOP_DATABASE_URL")
+    assert result.code == 0, result.err
+    assert "backup-pipelines backup shop" in result.out
+    assert (folder / "shop" / "defs.yaml").is_file()
+    assert systems.load_system("shop").database_url_env == "SHOP_DATABASE_URL"
+
+    again = cli("init", "shop", "--database-url-env", "SHOP_DATABASE_URL")
+    assert (again.code, again.out) == (2, "")
+
+
+def test_a_variable_that_is_not_set_is_refused(cli: Cli, folder: Path) -> None:
+    result = cli("init", "shop", "--database-url-env", "SHOP_DATABASE_URL")
+    assert result.code == 2
+    assert "SHOP_DATABASE_URL is not set" in result.err
+
+
+def test_a_url_in_place_of_a_variable_is_refused_and_not_repeated(cli: Cli, folder: Path) -> None:
+    result = cli("init", "shop", "--database-url-env", "postgresql://u:secret@host/db")
+    assert result.code == 2
+    assert "secret" not in result.err
