@@ -105,10 +105,11 @@ def content(entry: Manifest) -> str:
 def print_backups(found: Sequence[Manifest]) -> None:
     """Print backups as a table."""
     print_table(
-        ("backup", "age", "tables", "rows", "size", "module", "by", "label"),
+        ("backup", "status", "age", "tables", "rows", "size", "module", "by", "label"),
         [
             (
                 entry.id,
+                catalog.row(entry)["status"],
                 age(entry.created_at),
                 entry.tables_count,
                 f"{entry.records_count:,}",

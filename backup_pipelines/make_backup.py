@@ -6,6 +6,8 @@ from backup_pipelines import environment, systems
 from backup_pipelines.cli import main as cli
 from backup_pipelines.demo.databases import Demo
 
+_HEADINGS = {"backup": "taking a full backup", "list": "its catalog"}
+
 
 def main() -> int:
     """Back up every system, show every catalog; returns the first exit code that is not 0."""
@@ -14,6 +16,7 @@ def main() -> int:
         names = sorted(systems.load_systems())
         for command in ("backup", "list"):
             for name in names:
+                print(f"\n{name}: {_HEADINGS[command]}", flush=True)
                 code = cli([command, name])
                 if code != 0:
                     return code
