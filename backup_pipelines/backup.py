@@ -1,21 +1,25 @@
 """Taking a backup: one snapshot, every selected table, the DDL, and at last the manifest."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+import psycopg
+
 from backup_pipelines import layout, leftovers
 from backup_pipelines.backup_id import BackupId, BackupType
-from backup_pipelines.ddl_backup import back_up_ddl, roles_in
+from backup_pipelines.ddl_backup import back_up_ddl, owners_in
+from backup_pipelines.errors import BackupError, Failed
 from backup_pipelines.export import Destination, export_tables
 from backup_pipelines.manifest import DdlSection, Manifest, Table
 from backup_pipelines.modules import Assignment, Entry, assign, scope_of
 from backup_pipelines.postgres import introspect
 from backup_pipelines.postgres.connection import (
+    Connection,
     connected,
     describe,
     refuse_unsuitable,
@@ -27,7 +31,7 @@ from backup_pipelines.postgres.reader import Readers
 from backup_pipelines.postgres.snapshot import Snapshot, snapshot
 from backup_pipelines.preflight import refuse_unreadable
 from backup_pipelines.storage.store import Store
-from backup_pipelines.system import System
+from backup_pipelines.system import OTHER, System
 
 Report = Callable[[str], None]
 
@@ -49,6 +53,8 @@ class BackupRequest:
     label: str = ""
     reason: str = ""
     run_id: str = ""
+    only: frozenset[str] = frozenset()
+    """Root tables to which the selection is narrowed; none means all that are selected."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +88,18 @@ def take_backup(
     started_at = datetime.now(UTC)
     system, backup_id = request.system.system, str(request.id)
     with ExitStack() as stack:
+        stack.enter_context(_as_failed(system))
         leader = stack.enter_context(connected(source_url, what=f"the database of {system}"))
         server = describe(leader)
         refuse_unsuitable(server, source_url, leader)
         pg_dump = find_pg_dump(server.major)
         take_lock(leader, system)
         leftovers.remove(store, system, report)
-        choice = _Choice(request, server.role)
+        choice = _Choice(request, server.role, leader)
         moment = stack.enter_context(snapshot(leader, request.system.schemas, choice))
         surroundings = _surroundings(moment, request.system.schemas, choice.assignment)
-        stack.push(_abandon_on_error(store, system, backup_id))
+        roles = introspect.list_roles(moment.connection)
+        stack.push(_abandon_on_error(store, system, backup_id, report))
         leftovers.mark_started(store, system, backup_id, request.created_by)
         report(f"one snapshot holds {len(moment.tables)} tables of {system}")
         readers = Readers(source_url, moment.name)
@@ -101,15 +109,18 @@ def take_backup(
         ddl = workers.submit(
             back_up_ddl, store, system, backup_id, source_url, moment.name, schemas, pg_dump
         )
+        stack.callback(_settle, ddl)
         destination = Destination(store, system, backup_id)
         tables: list[Table] = []
         for done in _entries(moment, choice, readers, destination, workers, report):
             tables += done.tables
             yield done
+            if ddl.done():
+                ddl.result()
         sections = ddl.result()
         yield SchemaDone(sections)
         moment.assert_held()
-        sealed = _manifest(request, moment, surroundings, tables, sections, started_at)
+        sealed = _manifest(request, moment, surroundings, roles, tables, sections, started_at)
         store.put_new(layout.manifest_key(system, backup_id), sealed.to_json())
         yield sealed
 
@@ -117,10 +128,12 @@ def take_backup(
 class _Choice:
     """Picks the selected tables of those that the database has; refuses what cannot be read."""
 
-    def __init__(self, request: BackupRequest, role: str) -> None:
+    def __init__(self, request: BackupRequest, role: str, connection: Connection) -> None:
         self.selection = request.selection
+        self._only = request.only
         self._system = request.system
         self._role = role
+        self._connection = connection
         self.assignment = Assignment({}, (), ())
 
     def __call__(self, tables: Sequence[LiveTable]) -> Sequence[LiveTable]:
@@ -131,10 +144,15 @@ class _Choice:
             for entry, names in self.assignment.tables.items()
             if entry in self.selection
             for name in names
+            if not self._only or name in self._only
         }
         chosen = [table for table in tables if table.root in wanted]
-        missing = [entry for entry in self.assignment.missing if entry in self.selection]
-        refuse_unreadable(self._system, self._role, tables, chosen, missing)
+        missing = [
+            entry
+            for entry in self.assignment.missing
+            if entry in self.selection and (not self._only or entry.name in self._only)
+        ]
+        refuse_unreadable(self._connection, self._system, self._role, tables, chosen, missing)
         return chosen
 
 
@@ -187,11 +205,15 @@ def _manifest(
     request: BackupRequest,
     moment: Snapshot,
     surroundings: Mapping[str, Any],
+    roles: set[str],
     tables: Sequence[Table],
     sections: tuple[DdlSection, ...],
     started_at: datetime,
 ) -> Manifest:
     scope, modules = scope_of(request.system, request.selection)
+    if request.only:
+        scope, modules = "tables", tuple(dict.fromkeys(table.module for table in tables))
+    unclaimed = [t.qualified for t in tables if t.module == OTHER and t.partition_of is None]
     return Manifest(
         **surroundings,
         tool_version=version("backup_pipelines"),
@@ -211,14 +233,36 @@ def _manifest(
         database=moment.server.database,
         tables=tuple(sorted(tables, key=lambda table: table.qualified)),
         ddl=sections,
-        roles=roles_in(sections),
+        roles=tuple(sorted(roles | owners_in(sections))),
+        warnings=tuple(f"{name} is in no module: name it in one" for name in sorted(unclaimed)),
     )
 
 
-def _abandon_on_error(store: Store, system: str, backup_id: str) -> Callable[..., bool]:
+@contextmanager
+def _as_failed(system: str) -> Generator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split())
+        raise Failed(f"the backup of {system} broke off: {reason}") from error
+
+
+def _settle(future: Future[Any]) -> None:
+    """Nothing may be written any more when a failed backup's objects are removed."""
+    future.cancel()
+    wait([future])
+
+
+def _abandon_on_error(
+    store: Store, system: str, backup_id: str, report: Report
+) -> Callable[..., bool]:
     def abandon(kind: Any, error: Any, trace: Any) -> bool:
         if kind is not None:
-            leftovers.abandon(store, system, backup_id)
+            try:
+                leftovers.abandon(store, system, backup_id)
+            except BackupError as failure:
+                # Not raised: it would hide what went wrong first.
+                report(f"left for the next backup to remove: {failure}")
         return False
 
     return abandon

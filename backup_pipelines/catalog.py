@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from backup_pipelines import layout, manifest
 from backup_pipelines.backup_id import BackupId
-from backup_pipelines.errors import NotFound
+from backup_pipelines.errors import Damaged, NotFound
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.storage.store import Store
 
@@ -31,15 +31,15 @@ def load(store: Store, system: str, backup_id: str) -> Manifest:
         raise NotFound(
             f"{system} has no backup {backup_id}; `backup-pipelines list {system}` shows them"
         )
-    return manifest.parse(store.get(key), key)
+    return _read(store, system, backup_id)
 
 
 def backups(store: Store, system: str) -> list[Manifest]:
     """Every whole backup of a system, newest first."""
 
     def read(backup_id: str) -> Manifest | None:
-        key = layout.manifest_key(system, backup_id)
-        return manifest.parse(store.get(key), key) if store.exists(key) else None
+        found = store.exists(layout.manifest_key(system, backup_id))
+        return _read(store, system, backup_id) if found else None
 
     with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
         found = [entry for entry in pool.map(read, ids(store, system)) if entry is not None]
@@ -79,3 +79,12 @@ def row(entry: Manifest) -> Mapping[str, object]:
         "file_name": "manifest.json",
         "path": layout.backup_prefix(entry.system, entry.id),
     }
+
+
+def _read(store: Store, system: str, backup_id: str) -> Manifest:
+    """The manifest in a backup's folder; raises Damaged when it is another backup's."""
+    key = layout.manifest_key(system, backup_id)
+    entry = manifest.parse(store.get(key), key)
+    if (entry.system, entry.id) != (system, backup_id):
+        raise Damaged(f"{store.uri(key)} is the manifest of {entry.system} {entry.id}")
+    return entry

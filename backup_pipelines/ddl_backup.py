@@ -33,10 +33,10 @@ def back_up_ddl(
     return tuple(found)
 
 
-def roles_in(sections: Sequence[DdlSection]) -> tuple[str, ...]:
-    """The owners that the DDL names, sorted."""
+def owners_in(sections: Sequence[DdlSection]) -> set[str]:
+    """The owners that the DDL names."""
     owners = {entry.owner for section in sections for entry in section.objects}
-    return tuple(sorted(owners - {"", "-"}))
+    return owners - {"", "-"}
 
 
 def objects_of(text: str) -> tuple[DdlObject, ...]:

@@ -29,21 +29,37 @@ _OPTIONAL = {
     "PUBLICATION TABLE",
     "PUBLICATION TABLES IN SCHEMA",
     "EVENT TRIGGER",
+    "FOREIGN DATA WRAPPER",
+    "SERVER",
+    "USER MAPPING",
+    "FOREIGN TABLE",
 }
 
-_OWNER = re.compile(r"ALTER [^;]* OWNER TO [^;]*;")
+_OWNER = re.compile(r'ALTER .* OWNER TO (?:"(?:[^"]|"")+"|[^\s";]+);', re.DOTALL)
 
 # A missing role, a right that this role does not have: reasons to leave an optional thing out.
 _TOLERATED = (errors.UndefinedObject, errors.InsufficientPrivilege)
 
+# Grants by somebody else than the owner come between these two, and make sense only together.
+_GRANT_AS, _GRANTED = "SET SESSION AUTHORIZATION ", "RESET SESSION AUTHORIZATION;"
+
+# PostgreSQL names a role that does not exist in SET SESSION AUTHORIZATION a wrong value.
+_NO_SUCH_GRANTOR = errors.InvalidParameterValue
+
 
 @dataclass(frozen=True)
 class DdlPlan:
-    """The entries to apply in their three stages, and what is left out beforehand."""
+    """The entries to apply in their four stages, and what is left out beforehand.
+
+    Grants come after the proof, since owners may have revoked rights from themselves, and before
+    materialized views are refreshed by owners who need them. Row-level security would hide rows
+    from all of that, and event triggers may refuse or answer any DDL: they are the last.
+    """
 
     before_rows: tuple[ddl.Entry, ...]
     after_rows: tuple[ddl.Entry, ...]
-    row_security: tuple[ddl.Entry, ...]
+    grants: tuple[ddl.Entry, ...]
+    last: tuple[ddl.Entry, ...]
     skipped: tuple[str, ...]
 
 
@@ -53,11 +69,16 @@ def prepare(connection: Connection, store: Store, entry: Manifest) -> DdlPlan:
     sections = {section.section: read_section(store, section) for section in entry.ddl}
     schemas = {row["name"] for row in connection.execute(query("schemas")).fetchall()}
     before = tuple(_without_existing(sections["pre-data"], schemas))
-    relaxed, skipped = _relax_foreign_keys(sections["post-data"], entry)
+    tables = {f"{e.schema}.{e.name}" for e in before if e.type == "TABLE"}
+    relaxed, skipped = _relax_foreign_keys(sections["post-data"], entry, tables)
+    both = (*before, *relaxed)
     return DdlPlan(
-        before_rows=before,
-        after_rows=tuple(e for e in relaxed if e.type != "ROW SECURITY"),
-        row_security=tuple(e for e in relaxed if e.type == "ROW SECURITY"),
+        before_rows=tuple(e for e in before if _stage(e) == "ddl"),
+        after_rows=tuple(e for e in relaxed if _stage(e) == "ddl"),
+        grants=tuple(e for e in both if _stage(e) == "grants"),
+        last=tuple(
+            e for stage in ("row security", "event triggers") for e in both if _stage(e) == stage
+        ),
         skipped=tuple(skipped),
     )
 
@@ -78,22 +99,52 @@ def apply(connection: Connection, entries: Iterable[ddl.Entry]) -> tuple[str, ..
     connection.execute(query("settings_for_ddl"))
     skipped: list[str] = []
     for entry in entries:
-        for statement in entry.statements:
+        for statement in _together(entry.statements):
             if entry.type in _OPTIONAL or _OWNER.fullmatch(statement):
-                skipped += _try(connection, entry, statement)
+                problems = list(_try(connection, entry, statement))
+                skipped += problems
+                if problems and statement.startswith("CREATE "):
+                    break
             else:
                 _run(connection, entry, statement)
     return tuple(dict.fromkeys(skipped))
+
+
+def _stage(entry: ddl.Entry) -> str:
+    if entry.type in {"ACL", "DEFAULT ACL"}:
+        return "grants"
+    if entry.type == "ROW SECURITY":
+        return "row security"
+    about = entry.name if entry.type == "COMMENT" else entry.type
+    return "event triggers" if about.startswith("EVENT TRIGGER") else "ddl"
+
+
+def _together(statements: Iterable[str]) -> Iterator[str]:
+    """The statements, those that are to run in another role's name with the change of role."""
+    held: list[str] = []
+    for statement in statements:
+        if held or statement.startswith(_GRANT_AS):
+            held.append(statement)
+            if statement == _GRANTED:
+                yield "\n".join(held)
+                held = []
+        else:
+            yield statement
+    yield from held
 
 
 def _run(connection: Connection, entry: ddl.Entry, statement: str) -> None:
     try:
         connection.execute(statement.encode())
     except psycopg.Error as error:
-        raise Failed(
-            f"{entry.type.lower()} {entry.schema}.{entry.name} cannot be created here: "
-            f"{str(error).strip()}"
-        ) from error
+        raise _cannot_create(entry, error) from error
+
+
+def _cannot_create(entry: ddl.Entry, error: psycopg.Error) -> Failed:
+    return Failed(
+        f"{entry.type.lower()} {entry.schema}.{entry.name} cannot be created here: "
+        f"{str(error).strip()}"
+    )
 
 
 def _try(connection: Connection, entry: ddl.Entry, statement: str) -> Iterator[str]:
@@ -103,6 +154,12 @@ def _try(connection: Connection, entry: ddl.Entry, statement: str) -> Iterator[s
     except _TOLERATED as error:
         what = "owner" if entry.type not in _OPTIONAL else entry.type.lower()
         yield f"{what} of {entry.name}: {error.diag.message_primary}"
+    except _NO_SUCH_GRANTOR as error:
+        if not statement.startswith(_GRANT_AS):
+            raise _cannot_create(entry, error) from error
+        yield f"{entry.type.lower()} of {entry.name}: {error.diag.message_primary}"
+    except psycopg.Error as error:
+        raise _cannot_create(entry, error) from error
 
 
 def _require_extensions(connection: Connection, entry: Manifest) -> None:
@@ -125,25 +182,35 @@ def _without_existing(entries: Iterable[ddl.Entry], schemas: set[str]) -> Iterat
             yield entry
 
 
+def _one_line(text: str) -> str:
+    """A name as pg_dump's announcements spell it."""
+    return text.replace("\n", " ").replace("\r", " ")
+
+
 def _relax_foreign_keys(
-    entries: Iterable[ddl.Entry], manifest: Manifest
+    entries: Iterable[ddl.Entry], manifest: Manifest, tables: set[str]
 ) -> tuple[list[ddl.Entry], list[str]]:
-    """Keys to tables whose rows are not in the backup are created, but cannot be validated."""
+    """Keys to tables whose rows are not in the backup are created, but cannot be validated.
+
+    A key to none of the `tables` that the DDL creates, or one that PostgreSQL does not create
+    without validating it, is left out.
+    """
     held = {table.qualified: table for table in manifest.tables}
-    dangling = {
-        (key.table.split(".", 1)[0], f"{key.table.split('.', 1)[1]} {key.name}"): key
-        for key in manifest.foreign_keys
-        if key.table in held and key.references not in held and key.validated
-    }
+    keys = {_one_line(f"{key.table} {key.name}"): key for key in manifest.foreign_keys}
     kept: list[ddl.Entry] = []
     skipped: list[str] = []
     for entry in entries:
-        key = dangling.get((entry.schema, entry.name)) if entry.type == "FK CONSTRAINT" else None
-        if key is None:
+        key = keys.get(f"{entry.schema}.{entry.name}") if entry.type == "FK CONSTRAINT" else None
+        if key is not None and _one_line(key.references) not in tables:
+            skipped.append(f"key {key.name} of {key.table}: no {key.references} in here")
+        elif key is None or not key.validated or key.table not in held or key.references in held:
             kept.append(entry)
-            continue
-        skipped.append(f"check of {key.name} on {key.table}: no rows of {key.references} in here")
-        if held[key.table].kind == "table":
+        elif held[key.table].kind == "partitioned":
+            skipped.append(f"key {key.name} of {key.table}: no rows of {key.references} in here")
+        else:
+            skipped.append(
+                f"check of {key.name} on {key.table}: no rows of {key.references} in here"
+            )
             not_valid = tuple(s.removesuffix(";") + " NOT VALID;" for s in entry.statements)
             kept.append(replace(entry, statements=not_valid))
     return kept, skipped

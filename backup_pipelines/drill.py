@@ -2,15 +2,16 @@
 
 import secrets
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
+import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from pydantic import BaseModel, ConfigDict
 
 from backup_pipelines import layout
-from backup_pipelines.errors import Refused
+from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.load import load
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres.connection import Connection, connected, describe
@@ -46,7 +47,7 @@ def run_drill(
     Raises NotEqual when any table differs and Failed when it cannot be loaded.
     """
     at = datetime.now(UTC)
-    with connected(server_url, what="the drill's server") as server:
+    with _as_failed(entry), connected(server_url, what="the drill's server") as server:
         version = describe(server)
         if version.major < entry.server_version // 10000:
             raise Refused(
@@ -83,18 +84,37 @@ def last_drill(store: Store, system: str) -> DrillResult | None:
 
 
 @contextmanager
+def _as_failed(entry: Manifest) -> Generator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split())
+        raise Failed(f"the drill of {entry.id} broke off: {reason}") from error
+
+
+@contextmanager
 def _scratch_database(server: Connection, server_url: str) -> Generator[str]:
     name = f"{_SCRATCH_PREFIX}{secrets.token_hex(6)}"
     identifier = sql.Identifier(name)
     # Held from before the database exists: a killed drill loses it, and the next one cleans up.
     server.execute("SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtext(%s))", [name])
-    server.execute(
-        sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(identifier)
-    )
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(identifier)
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier)
+    try:
+        server.execute(create)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Refused(
+            "the role of the drill's server may not create databases: let it (ALTER ROLE ... "
+            "CREATEDB), or name another server in drill.server_url_env"
+        ) from error
     try:
         yield make_conninfo(server_url, dbname=name)
-    finally:
-        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+    except BaseException:
+        # What went wrong first is what to say; what is left here, the next drill drops.
+        with suppress(psycopg.Error):
+            server.execute(drop)
+        raise
+    server.execute(drop)
 
 
 def _drop_leftovers(server: Connection) -> None:

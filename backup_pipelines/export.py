@@ -4,9 +4,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
-from functools import partial
+
+from adbc_driver_postgresql.dbapi import Error as AdbcError
 
 from backup_pipelines import layout
+from backup_pipelines.errors import Failed
 from backup_pipelines.manifest import Part, Table
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.projection import add_digests, digest_query, to_digest
@@ -110,8 +112,21 @@ def export_tables(
 
 def _timed(readers: Readers, destination: Destination, piece: Piece) -> tuple[list[Part], float]:
     started = time.monotonic()
-    key_of = partial(destination.part_key, piece.table)
-    parts = export_piece(readers, destination.store, piece, key_of)
+    keys: list[str] = []
+
+    def key_of(number: int, overflow: int) -> str:
+        keys.append(destination.part_key(piece.table, number, overflow))
+        return keys[-1]
+
+    try:
+        parts = export_piece(readers, destination.store, piece, key_of)
+    except OutOfRange:
+        # The piece is read again under new names; what it had finished would belong to nothing.
+        destination.store.delete(keys)
+        raise
+    except AdbcError as error:
+        reason = " ".join(str(error).split())
+        raise Failed(f"{piece.table.qualified} cannot be read: {reason}") from error
     return parts, time.monotonic() - started
 
 

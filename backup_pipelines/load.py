@@ -68,12 +68,12 @@ def load(connection: Connection, store: Store, entry: Manifest, report: Report) 
                 set_sequences(connection, entry)
             with timed("constraints and indexes"):
                 skipped += ddl_restore.apply(connection, plan.after_rows)
-            with timed("materialized views"):
-                _refresh(connection, entry.materialized_views)
             with timed("proof"):
                 prove(connection, entry.tables)
-            # Last: forced row-level security would hide rows from the proof.
-            skipped += ddl_restore.apply(connection, plan.row_security)
+            skipped += ddl_restore.apply(connection, plan.grants)
+            with timed("materialized views"):
+                _refresh(connection, entry.materialized_views)
+            skipped += ddl_restore.apply(connection, plan.last)
     except psycopg.Error as error:
         raise Failed(f"the backup could not be loaded: {str(error).strip()}") from error
     done.tables, done.rows = entry.tables_count, entry.records_count

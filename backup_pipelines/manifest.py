@@ -25,7 +25,7 @@ class _Record(BaseModel):
 class Part(_Record):
     """One Parquet object of a table."""
 
-    key: str = Field(description="Key under the system's prefix; may lie in an earlier backup.")
+    key: str = Field(description="Whole key under the store; may lie in an earlier backup.")
     rows: int
     size_bytes: int
     sha256: str

@@ -1,16 +1,20 @@
 """What must hold before a backup reads anything; everything wrong is said at once."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from psycopg import sql
 
 from backup_pipelines.errors import Refused
 from backup_pipelines.modules import Entry
+from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.introspect import LiveTable
+from backup_pipelines.postgres.queries import query
 from backup_pipelines.system import System
 
 
 def refuse_unreadable(
+    connection: Connection,
     system: System,
     role: str,
     tables: Sequence[LiveTable],
@@ -19,8 +23,8 @@ def refuse_unreadable(
 ) -> None:
     """Raise Refused when a table is missing, unreadable, or would hide rows from `role`.
 
-    All `tables` must be readable, since pg_dump locks what it describes; hidden rows matter in
-    the `chosen` ones only.
+    All `tables` must be readable, since pg_dump locks what it describes, and all sequences; hidden
+    rows matter in the `chosen` tables only.
     """
     problems = [
         f"{entry.name} is in module {entry.module} but not in the database: remove it from "
@@ -28,6 +32,13 @@ def refuse_unreadable(
         for entry in missing
     ]
     named = sql.Identifier(role).as_string()
+    names = Counter(table.qualified for table in tables)
+    problems += [
+        f"{name} is the name of {count} tables whose schemas differ in where their dot is: "
+        "rename one of them"
+        for name, count in names.items()
+        if count > 1
+    ]
     no_schema = sorted({table.schema for table in tables if not table.may_use_schema})
     problems += [
         f"schema {schema} may not be used: GRANT USAGE ON SCHEMA "
@@ -40,14 +51,37 @@ def refuse_unreadable(
         for table in tables
         if not table.may_select
     ]
-    hidden = [table.qualified for table in chosen if table.rows_hidden]
     problems += [
-        f"{name} has row-level security that hides rows from this role: "
+        f"a sequence may not be read: GRANT SELECT ON SEQUENCE {name.as_string()} TO {named};"
+        for name in _unreadable_sequences(connection, system.schemas)
+    ]
+    hiding = _hiding_rows(connection, chosen)
+    problems += [
+        f"{table.qualified} has row-level security that hides rows from this role: "
         f"ALTER ROLE {named} BYPASSRLS;"
-        for name in hidden
+        for table in chosen
+        if table.oid in hiding
     ]
     if problems:
         raise Refused(
             f"{system.system} cannot be backed up whole as role {role}; nothing was written. "
             "What to do:\n" + "\n".join(f"- {problem}" for problem in problems)
         )
+
+
+def _unreadable_sequences(connection: Connection, schemas: Sequence[str]) -> list[sql.Identifier]:
+    return [
+        sql.Identifier(row["schema"], row["name"])
+        for row in connection.execute(query("sequences")).fetchall()
+        if row["may_select"] is False and (not schemas or row["schema"] in schemas)
+    ]
+
+
+def _hiding_rows(connection: Connection, tables: Sequence[LiveTable]) -> set[int]:
+    """The oids of tables that hide rows, or would once they may be read."""
+    found = connection.execute(
+        "SELECT oid::bigint AS oid FROM unnest(%s::oid[]) AS oid"
+        " WHERE pg_catalog.row_security_active(oid)",
+        [[table.oid for table in tables if table.row_security]],
+    )
+    return {row["oid"] for row in found.fetchall()}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from backup_pipelines import layout
 from backup_pipelines.ddl_restore import read_section
 from backup_pipelines.errors import Damaged
 from backup_pipelines.manifest import Manifest, Part, Table
@@ -26,6 +27,8 @@ def verify(store: Store, entry: Manifest, *, report: Callable[[str], None]) -> V
     """Read every byte of a backup; raises Damaged with every object that is not as it was."""
     problems: list[str] = []
     objects = size = 0
+    if sorted(section.section for section in entry.ddl) != ["post-data", "pre-data"]:
+        problems.append("the manifest does not name the two sections of the DDL")
     for section in entry.ddl:
         try:
             read_section(store, section)
@@ -33,7 +36,7 @@ def verify(store: Store, entry: Manifest, *, report: Callable[[str], None]) -> V
             problems.append(str(error))
         objects, size = objects + 1, size + section.size_bytes
     for table in entry.tables:
-        problems += _table_problems(store, table)
+        problems += _table_problems(store, entry, table)
         objects, size = objects + len(table.parts), size + table.size_bytes
         report(f"{table.qualified}: {len(table.parts)} parts read")
     if not objects:
@@ -44,8 +47,19 @@ def verify(store: Store, entry: Manifest, *, report: Callable[[str], None]) -> V
     return VerifyResult(entry.id, objects, size)
 
 
-def _table_problems(store: Store, table: Table) -> list[str]:
-    problems = [problem for part in table.parts if (problem := _part_problem(store, table, part))]
+def _table_problems(store: Store, entry: Manifest, table: Table) -> list[str]:
+    # An object may lie in an earlier backup of the system, and nowhere else.
+    folder = layout.backups_prefix(entry.system)
+    problems = [
+        f"{part.key}, a part of {table.qualified}, is no object of {entry.system}'s backups"
+        for part in table.parts
+        if not part.key.startswith(folder)
+    ]
+    problems += [
+        problem
+        for part in table.parts
+        if part.key.startswith(folder) and (problem := _part_problem(store, table, part))
+    ]
     if table.kind == "table" and table.columns:
         if sum(part.rows for part in table.parts) != table.rows:
             problems.append(f"the parts of {table.qualified} do not add up to its rows")

@@ -16,15 +16,22 @@ _ANNOUNCEMENT = re.compile(
     r" Schema: (?P<schema>.*); Owner: (?P<owner>.*)"
 )
 
+# A setting that pg_dump writes before it announces the object that needs it.
+_FOR_THE_NEXT = re.compile(r"SET default_\w+ = [^;]*;")
+
 # What can begin a text in which a semicolon or `--` means nothing; `\$` needs no word before it.
 _TOKEN = re.compile(
     r"""
       (?P<comment>--[^\n]*)
     | (?P<block>/\*)
-    | (?P<escape>(?<![A-Za-z0-9_$])[eE]'(?:[^'\\]|\\.|'')*')
-    | (?P<string>'(?:[^']|'')*')
-    | (?P<quoted>"(?:[^"]|"")*")
-    | (?P<dollar>(?<![A-Za-z0-9_$\x80-\U0010ffff])\$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][\w]*)?)\$)
+    | (?P<escape>(?<![A-Za-z0-9_$])[eE]'[^'\\]*(?:(?:\\.|'')[^'\\]*)*')
+    | (?P<string>'[^']*(?:''[^']*)*')
+    | (?P<quoted>"[^"]*(?:""[^"]*)*")
+    | (?P<open>(?<![A-Za-z0-9_$])[eE]'|['"])
+    | (?P<dollar>(?<![A-Za-z0-9_$\x80-\U0010ffff])
+        \$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?)\$)
+    | (?P<left>\()
+    | (?P<right>\))
     | (?P<atomic>\bBEGIN\s+ATOMIC\b)
     | (?P<case>\bCASE\b)
     | (?P<end>\bEND\b)
@@ -60,11 +67,13 @@ def split(text: str) -> list[Entry]:
     statements: list[str] = []
 
     def finish() -> None:
-        if head is not None and statements:
-            entries.append(
-                Entry(head["type"], head["schema"], head["name"], head["owner"], tuple(statements))
-            )
-        statements.clear()
+        kept = len(statements)
+        while kept and _FOR_THE_NEXT.fullmatch(statements[kept - 1]):
+            kept -= 1
+        if head is not None and kept:
+            own = tuple(statements[:kept])
+            entries.append(Entry(head["type"], head["schema"], head["name"], head["owner"], own))
+        del statements[:kept]
 
     for kind, piece in scan(text):
         if kind == "statement":
@@ -88,9 +97,9 @@ def scan(text: str) -> Iterator[tuple[str, str]]:
         if kind == "comment" and not text[start : token.start()].strip():
             yield "comment", token.group()
             start = position
-        elif kind == "atomic" or (kind == "case" and depth):
+        elif kind in {"atomic", "left"} or (kind == "case" and depth):
             depth += 1
-        elif kind == "end" and depth:
+        elif kind in {"end", "right"} and depth:
             depth -= 1
         elif kind == "semicolon" and not depth:
             yield "statement", text[start:position].strip()
@@ -105,6 +114,8 @@ def _end_of(text: str, token: re.Match[str]) -> int:
         if end < 0:
             raise Damaged("the DDL ends inside a dollar-quoted text")
         return end + len(token["dollar"])
+    if token["open"]:
+        raise Damaged("the DDL ends inside a quoted text")
     if token["block"]:
         return _end_of_block_comment(text, token.end())
     return token.end()

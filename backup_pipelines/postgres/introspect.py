@@ -116,12 +116,17 @@ def with_columns(connection: Connection, tables: Sequence[LiveTable]) -> list[Li
 
 
 def list_left_out(connection: Connection, schemas: Sequence[str] = ()) -> list[manifest.Excluded]:
-    """Foreign tables and extensions' own tables, which no logical backup holds."""
-    return [
+    """Foreign tables, extensions' own tables and large objects, which a backup does not hold."""
+    found = [
         manifest.Excluded(name=f"{row['schema']}.{row['name']}", reason=row["reason"])
         for row in connection.execute(query("left_out"))
         if not schemas or row["schema"] in schemas
     ]
+    large = connection.execute(query("large_objects")).fetchone()
+    if large is not None and large["objects"]:
+        reason = f"the database has {large['objects']:,} large objects, which are not backed up"
+        found.append(manifest.Excluded(name="large objects", reason=reason))
+    return found
 
 
 def list_foreign_keys(connection: Connection) -> list[manifest.ForeignKey]:
@@ -170,6 +175,11 @@ def list_materialized_views(connection: Connection) -> list[manifest.View]:
     """Every populated materialized view, each after those it reads from."""
     rows = connection.execute(query("materialized_views")).fetchall()
     return [manifest.View(**row) for row in rows]
+
+
+def list_roles(connection: Connection) -> set[str]:
+    """The roles that own something in the database, have rights on it or are in its policies."""
+    return {row["name"] for row in connection.execute(query("roles")).fetchall()}
 
 
 def list_extensions(connection: Connection) -> tuple[str, ...]:

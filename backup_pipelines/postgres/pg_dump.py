@@ -18,6 +18,10 @@ from backup_pipelines.postgres.connection import with_defaults
 # psql's guard against hostile dumps; its key is random, and the same DDL must hash alike.
 _RESTRICT = re.compile(r"^\\(?:un)?restrict [^\n]*\n", re.MULTILINE)
 
+# A table that pg_dump waits for is waited for by DDL that in turn waits for this backup's leader,
+# or is being changed: better to start again than to hold up an application.
+_LOCK_WAIT_MS = 10_000
+
 _VERSION = re.compile(r"(\d+)(?:\.\d+|devel|beta\d|rc\d)")
 
 
@@ -65,6 +69,7 @@ def dump_section(
         f"--snapshot={snapshot}",
         "--schema-only",
         "--no-password",
+        f"--lock-wait-timeout={_LOCK_WAIT_MS}",
         "--no-tablespaces",
         "--no-subscriptions",
         "--no-security-labels",

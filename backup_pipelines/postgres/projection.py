@@ -70,7 +70,12 @@ def _row_hash(columns: Sequence[LiveColumn]) -> sql.Composed:
         _apply(column.codec.hashed, sql.SQL(cast(LiteralString, f"x.c{number}")))
         for number, column in numbered
     ]
-    return sql.SQL("pg_catalog.hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(values))
+    # A record's hash is a linear sum over its columns, and so would be its sum over the rows:
+    # values that change places between rows would not show. Hashed once more, they do.
+    return sql.SQL(
+        "pg_catalog.hash_record_extended("
+        "ROW(pg_catalog.int8send(pg_catalog.hash_record_extended(ROW({}), 0))), 0)"
+    ).format(sql.SQL(", ").join(values))
 
 
 def _apply(template: str, value: sql.Composable) -> sql.Composed:

@@ -6,7 +6,7 @@ locks, a TRUNCATE or a rewriting ALTER between snapshot and reading would be rea
 
 import contextlib
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
@@ -18,6 +18,16 @@ from backup_pipelines.postgres.introspect import LiveTable, list_tables, with_co
 # Tables that come and go between listing and locking make the backup start over; a database
 # whose tables change more often than this is being migrated.
 _ATTEMPTS = 5
+
+# What locking meets where DDL came in between the listing and it. A table that was made anew may
+# lack its grants: the next listing says so in words.
+_CHANGED = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.WrongObjectType,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.DeadlockDetected,
+)
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -54,7 +64,8 @@ def snapshot(
     try:
         yield _open(connection, schemas, choose)
     finally:
-        if not connection.closed:
+        # A session that has ended has nothing to roll back, and must not hide why.
+        with contextlib.suppress(psycopg.Error):
             connection.execute("ROLLBACK")
 
 
@@ -64,20 +75,24 @@ def _open(
     choose: Callable[[Sequence[LiveTable]], Sequence[LiveTable]],
 ) -> Snapshot:
     for _ in range(_ATTEMPTS):
-        before = choose(list_tables(connection, schemas))
+        before = choose(_existing(connection, schemas))
         connection.execute(_BEGIN)
         try:
             _lock(connection, before)
-        except psycopg.errors.UndefinedTable:
+        except _CHANGED:
             connection.execute("ROLLBACK")
             continue
-        row = connection.execute("SELECT pg_catalog.pg_export_snapshot() AS name").fetchone()
+        # The statement's start comes before its snapshot: what was committed by then is in it.
+        row = connection.execute(
+            "SELECT pg_catalog.pg_export_snapshot() AS name,"
+            " pg_catalog.statement_timestamp() AS taken_at"
+        ).fetchone()
         assert row is not None
-        chosen = choose(list_tables(connection, schemas))
+        chosen = choose(_existing(connection, schemas))
         if {(t.oid, t.qualified) for t in chosen} == {(t.oid, t.qualified) for t in before}:
             return Snapshot(
                 row["name"],
-                describe(connection),
+                replace(describe(connection), now=row["taken_at"]),
                 tuple(with_columns(connection, chosen)),
                 connection,
             )
@@ -86,6 +101,12 @@ def _open(
         f"the set of tables changed {_ATTEMPTS} times while the snapshot was being taken; "
         "is a migration running? start again after it"
     )
+
+
+def _existing(connection: Connection, schemas: Sequence[str]) -> list[LiveTable]:
+    """The tables as listed, but for those dropped meanwhile: a privilege on them is NULL."""
+    found = list_tables(connection, schemas)
+    return [t for t in found if t.may_select is not None]  # pyright: ignore
 
 
 def _lock(connection: Connection, tables: Sequence[LiveTable]) -> None:

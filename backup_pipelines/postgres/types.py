@@ -42,28 +42,39 @@ class Codec:
     guard: tuple[int, int] | None = None
 
 
-# Text is hashed under the collation "C": under a nondeterministic one, equal is not the same.
-_TEXT_HASH = '{} COLLATE pg_catalog."C"'
+# Values are hashed by their bytes, where a type's own hash is made for its own "=": that takes
+# texts of a nondeterministic collation, bpchar's trailing blanks, -0.0 and 0.0 for equal, and
+# folds 64-bit integers (and times) to 32 bits, so that 1 and 4294967296 hash alike.
+# Sent in the client's encoding, which is UTF8, so that the server's own does not matter.
+_TEXT_HASH = "pg_catalog.textsend({})"
+
+# A computed NaN can carry a sign, which nothing shows and no text keeps.
+_FLOAT_HASH = "pg_catalog.{0}send(CASE WHEN {{0}} = 'NaN' THEN 'NaN' ELSE {{0}} END)"
 
 _NATIVE: dict[str, Codec] = {
     "bool": Codec("native", pa.bool_()),
     "int2": Codec("native", pa.int16()),
     "int4": Codec("native", pa.int32()),
-    "int8": Codec("native", pa.int64()),
-    # Hashed by their bytes, since -0.0 equals 0.0.
-    "float4": Codec("native", pa.float32(), hashed="pg_catalog.float4send({})"),
-    "float8": Codec("native", pa.float64(), hashed="pg_catalog.float8send({})"),
+    "int8": Codec("native", pa.int64(), hashed="pg_catalog.int8send({})"),
+    "float4": Codec("native", pa.float32(), hashed=_FLOAT_HASH.format("float4")),
+    "float8": Codec("native", pa.float64(), hashed=_FLOAT_HASH.format("float8")),
     "text": Codec("native", pa.string(), hashed=_TEXT_HASH),
     "varchar": Codec("native", pa.string(), hashed=_TEXT_HASH),
-    # Hashed by its bytes, since trailing blanks do not count when bpchar is compared.
     "bpchar": Codec("native", pa.string(), hashed="pg_catalog.bpcharsend({})"),
     "name": Codec("native", pa.string(), export="{}::pg_catalog.text", hashed=_TEXT_HASH),
     "bytea": Codec("native", pa.binary()),
     "uuid": Codec("native", pa.uuid()),
     "date": Codec("native", pa.date32(), guard=_DAYS),
-    "time": Codec("native", pa.time64("us"), guard=_TIME_OF_DAY),
-    "timestamp": Codec("native", pa.timestamp("us"), guard=_MICROSECONDS),
-    "timestamptz": Codec("native", pa.timestamp("us", "UTC"), guard=_MICROSECONDS),
+    "time": Codec("native", pa.time64("us"), hashed="pg_catalog.time_send({})", guard=_TIME_OF_DAY),
+    "timestamp": Codec(
+        "native", pa.timestamp("us"), hashed="pg_catalog.timestamp_send({})", guard=_MICROSECONDS
+    ),
+    "timestamptz": Codec(
+        "native",
+        pa.timestamp("us", "UTC"),
+        hashed="pg_catalog.timestamptz_send({})",
+        guard=_MICROSECONDS,
+    ),
 }
 
 _AS_TEXT = Codec("text", pa.string(), export="{}::pg_catalog.text", hashed=_TEXT_HASH)
@@ -99,7 +110,7 @@ def codec_for(
     text = _BY_OUTPUT_FUNCTION if has_text_cast_function else _AS_TEXT
     if base_kind == "e":
         # An enum's label is exact, and its hash, unlike that of its oid, the same anywhere.
-        return Codec("native", pa.string(), export="{}::pg_catalog.text", hashed=_TEXT_HASH)
+        return Codec("native", pa.string(), export=text.export, hashed=_TEXT_HASH)
     if as_text or base_schema != _CATALOG:
         return text
     if base_name == "numeric":

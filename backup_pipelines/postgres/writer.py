@@ -38,7 +38,12 @@ def stored_batches(store: Store, table: Table, columns: Sequence[str]) -> Iterat
     for part in table.parts:
         try:
             with pq.ParquetFile(store.open_input(part.key)) as file:
-                yield from file.iter_batches(_BATCH_ROWS, columns=list(columns))
+                # By number: to Parquet the name "a" means "a.b" as well. A row group at a time:
+                # it is as large as one batch of the reader, however large a single row is.
+                wanted = [file.schema_arrow.get_field_index(name) for name in columns]
+                for group in range(file.num_row_groups):
+                    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group]):
+                        yield batch.select(wanted)
         except (pa.ArrowException, OSError) as error:
             raise Damaged(f"{store.uri(part.key)} cannot be read as Parquet: {error}") from error
 

@@ -7,7 +7,8 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, S3Store
 
 from backup_pipelines.errors import Damaged, Failed, Refused
@@ -48,8 +49,9 @@ class Store:
         self._folder: Path | None = None
         if parts.scheme == "file" and parts.path:
             self._folder = Path(unquote(parts.path))
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._store: LocalStore | S3Store = LocalStore(self._folder)
+            with self._explained(""):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._store: LocalStore | S3Store = LocalStore(self._folder)
         elif parts.scheme == "s3" and parts.netloc:
             self._store = _s3_store(parts.netloc, parts.path.strip("/"))
         else:
@@ -64,25 +66,19 @@ class Store:
 
     def put_new(self, key: str, data: bytes) -> None:
         """Write an object that must not exist yet; raises Failed when it does."""
-        try:
+        with self._explained(key):
             obstore.put(self._store, key, data, mode="create")
-        except AlreadyExistsError as error:
-            raise Failed(f"{self.uri(key)} exists already and objects are never changed") from error
 
     def get(self, key: str) -> bytes:
         """The whole object; raises Damaged when it is missing."""
-        try:
+        with self._explained(key):
             return bytes(obstore.get(self._store, key).bytes())
-        except FileNotFoundError as error:
-            raise Damaged(f"{self.uri(key)} is missing") from error
 
     def chunks(self, key: str) -> Iterator[bytes]:
         """The object in pieces of about 4 MB; raises Damaged when it is missing."""
-        try:
+        with self._explained(key):
             for chunk in obstore.get(self._store, key).stream(min_chunk_size=_READ_CHUNK):
                 yield bytes(chunk)
-        except FileNotFoundError as error:
-            raise Damaged(f"{self.uri(key)} is missing") from error
 
     def checksum(self, key: str) -> tuple[int, str]:
         """Size and sha256 of the object as it can be read back now."""
@@ -94,44 +90,44 @@ class Store:
 
     def exists(self, key: str) -> bool:
         """Whether the object exists."""
-        try:
-            obstore.head(self._store, key)
-        except FileNotFoundError:
-            return False
+        with self._explained(key):
+            try:
+                obstore.head(self._store, key)
+            except FileNotFoundError:
+                return False
         return True
 
     def open_input(self, key: str) -> "io.RawIOBase":
         """The object as a seekable file, for readers of Parquet footers."""
-        try:
-            return _Input(obstore.open_reader(self._store, key, buffer_size=_READ_CHUNK))
-        except FileNotFoundError as error:
-            raise Damaged(f"{self.uri(key)} is missing") from error
+        with self._explained(key):
+            reader = obstore.open_reader(self._store, key, buffer_size=_READ_CHUNK)
+        return _Input(reader, lambda: self._explained(key))
 
     def writer(self, key: str) -> "ObjectWriter":
         """A stream into a new object; an exception in its `with` block publishes nothing."""
         upload = obstore.open_writer(
             self._store, key, buffer_size=_UPLOAD_CHUNK, max_concurrency=_UPLOADS_AT_ONCE
         )
-        return ObjectWriter(upload)
+        return ObjectWriter(upload, lambda: self._explained(key))
 
     def objects(self, prefix: str) -> Iterator[StoredObject]:
         """Every object under a folder, `prefix` ending in a slash."""
-        for batch in obstore.list(self._store, prefix):
-            for found in batch:
-                yield StoredObject(found["path"], found["size"], found["last_modified"])
+        with self._explained(prefix):
+            for batch in obstore.list(self._store, prefix):
+                for found in batch:
+                    yield StoredObject(found["path"], found["size"], found["last_modified"])
 
     def folders(self, prefix: str) -> list[str]:
         """The names of the folders directly under `prefix`, sorted."""
-        found = obstore.list_with_delimiter(self._store, prefix)["common_prefixes"]
+        with self._explained(prefix):
+            found = obstore.list_with_delimiter(self._store, prefix)["common_prefixes"]
         return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in found)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; those that do not exist are no error."""
         for key in keys:
-            try:
+            with self._explained(key), suppress(FileNotFoundError):
                 obstore.delete(self._store, key)
-            except FileNotFoundError:
-                continue
 
     def delete_folder(self, prefix: str) -> int:
         """Remove everything under `prefix`, which ends in a slash; returns how many objects.
@@ -145,13 +141,27 @@ class Store:
             shutil.rmtree(self._folder / prefix, ignore_errors=True)
         return len(keys)
 
+    @contextmanager
+    def _explained(self, key: str) -> Generator[None]:
+        """Turn the object store's errors into ours: one sentence with the object's address."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise Damaged(f"{self.uri(key)} is missing") from error
+        except AlreadyExistsError as error:
+            raise Failed(f"{self.uri(key)} exists already and objects are never changed") from error
+        except (BaseError, OSError) as error:
+            reason = str(error).strip().splitlines()[:1]
+            raise Failed(f"the store failed at {self.uri(key)}: {' '.join(reason)}") from error
+
 
 class ObjectWriter(io.RawIOBase):
     """A file that pyarrow can write to; counts and hashes what passes through."""
 
-    def __init__(self, upload: Any) -> None:
+    def __init__(self, upload: Any, explained: Callable[[], AbstractContextManager[None]]) -> None:
         super().__init__()
         self._upload: Any = upload
+        self._explained = explained
         self._hash = hashlib.sha256()
         self.size_bytes = 0
 
@@ -168,7 +178,8 @@ class ObjectWriter(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         view = memoryview(data).cast("B")
-        self._upload.write(bytes(view))
+        with self._explained():
+            self._upload.write(bytes(view))
         self._hash.update(view)
         self.size_bytes += len(view)
         return len(view)
@@ -187,16 +198,18 @@ class ObjectWriter(io.RawIOBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._upload.__exit__(kind, error, trace)
+        with self._explained():
+            self._upload.__exit__(kind, error, trace)
         super().close()
 
 
 class _Input(io.RawIOBase):
     """obstore's reader as a RawIOBase, which pyarrow accepts."""
 
-    def __init__(self, reader: Any) -> None:
+    def __init__(self, reader: Any, explained: Callable[[], AbstractContextManager[None]]) -> None:
         super().__init__()
         self._reader = reader
+        self._explained = explained
 
     def readable(self) -> bool:
         return True
@@ -211,7 +224,8 @@ class _Input(io.RawIOBase):
         return int(self._reader.seek(offset, whence))
 
     def read(self, size: int = -1, /) -> bytes:
-        return bytes(self._reader.read(None if size < 0 else size))
+        with self._explained():
+            return bytes(self._reader.read(None if size < 0 else size))
 
 
 def _s3_store(bucket: str, prefix: str) -> S3Store:

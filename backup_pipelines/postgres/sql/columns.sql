@@ -1,4 +1,5 @@
--- Every column of the tables given by oid, with domains resolved to their base type.
+-- Every column of the tables given by oid, with domains resolved to their base type. An array is
+-- named for its elements: PostgreSQL calls its type _x, or __x where another type is called _x.
 WITH RECURSIVE base (type_oid, base_oid, type_mod, depth) AS (
     SELECT t.oid, t.oid, -1, 0
       FROM pg_catalog.pg_type t
@@ -18,7 +19,7 @@ SELECT a.attrelid::bigint AS table_oid,
        pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
        a.atttypid <> r.base_oid AS is_domain,
        tn.nspname AS base_schema,
-       t.typname AS base_name,
+       coalesce(e.typname || '[]', t.typname) AS base_name,
        t.typtype::text AS base_kind,
        CASE WHEN a.atttypid = r.base_oid THEN a.atttypmod ELSE r.type_mod END AS type_mod,
        EXISTS (
@@ -33,6 +34,7 @@ SELECT a.attrelid::bigint AS table_oid,
   JOIN resolved r ON r.type_oid = a.atttypid
   JOIN pg_catalog.pg_type t ON t.oid = r.base_oid
   JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
+  LEFT JOIN pg_catalog.pg_type e ON e.typarray = t.oid
   LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
  WHERE a.attrelid = ANY (%(oids)s) AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attrelid, a.attnum

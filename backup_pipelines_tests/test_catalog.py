@@ -1,0 +1,118 @@
+"""The catalog as the store has it: whole backups only, newest first."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from backup_pipelines import catalog, layout, leftovers
+from backup_pipelines.errors import Damaged, NotFound, Refused
+from backup_pipelines.manifest import Manifest
+from backup_pipelines.storage.store import Store
+
+_START = datetime(2026, 1, 15, 2, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def template() -> Manifest:
+    """Some manifest, to be varied."""
+    return Manifest(
+        tool_version="1",
+        id="",
+        system="crm",
+        type="manual",
+        scope="full",
+        modules=("sales",),
+        created_by="somebody",
+        started_at=_START,
+        snapshot_at=_START,
+        created_at=_START,
+        server_version=180006,
+        database="crm",
+        tables=(),
+        foreign_keys=(),
+        sequences=(),
+        materialized_views=(),
+        ddl=(),
+        roles=(),
+    )
+
+
+def put(store: Store, template: Manifest, number: int, **fields: object) -> str:
+    """A backup that consists of its manifest; returns its id."""
+    backup_id = f"20260115T02{number:02d}00Z-manual-{number:06x}"
+    at = _START + timedelta(minutes=number)
+    known = {"id": backup_id, "snapshot_at": at, "scope": "full"}
+    entry = template.model_copy(update=known | fields)
+    store.put_new(layout.manifest_key("crm", backup_id), entry.to_json())
+    return backup_id
+
+
+def test_newest_first(store: Store, template: Manifest) -> None:
+    """Backups are ordered by the time of their snapshot, not by when they were started."""
+    ids = [put(store, template, number) for number in range(5)]
+    early = put(store, template, 9, snapshot_at=_START - timedelta(days=1))
+    listed = [entry.id for entry in catalog.backups(store, "crm")]
+    assert listed == [*reversed(ids), early]
+    assert catalog.find(store, "crm", "latest").id == ids[-1]
+    assert catalog.find(store, "crm", early).id == early
+
+
+def test_what_is_not_whole_is_not_listed(store: Store, template: Manifest, tmp_path: Path) -> None:
+    """Folders without a manifest and folders that are no backups are not in the catalog."""
+    whole = put(store, template, 1)
+    leftovers.mark_started(store, "crm", "20260115T030000Z-manual-aaaaaa", "somebody")
+    store.put_new("crm/backups/notes/manifest.json", b"{}")
+    (tmp_path / "store/crm/backups/20260115T040000Z-manual-bbbbbb").mkdir()
+    assert [entry.id for entry in catalog.backups(store, "crm")] == [whole]
+    assert leftovers.unsealed(store, "crm") == [
+        "20260115T030000Z-manual-aaaaaa",
+        "20260115T040000Z-manual-bbbbbb",
+    ]
+    said: list[str] = []
+    removed = leftovers.remove(store, "crm", said.append)
+    assert len(removed) == len(said) == 2
+    assert catalog.ids(store, "crm") == [whole]
+    leftovers.abandon(store, "crm", whole)
+    assert catalog.ids(store, "crm") == [whole]
+    assert store.exists("crm/backups/notes/manifest.json")
+
+
+def test_latest_is_a_full_one(store: Store, template: Manifest) -> None:
+    """Module backups are not `latest`; without a full one there is none."""
+    with pytest.raises(NotFound, match="crm has no full backup yet"):
+        catalog.find(store, "crm", "latest")
+    full = put(store, template, 1)
+    put(store, template, 2, scope="modules")
+    assert catalog.find(store, "crm", "latest").id == full
+
+
+def test_names_of_no_backup(store: Store, template: Manifest) -> None:
+    """An id that is not there, and a text that is no id, are refused with what helps."""
+    put(store, template, 1)
+    with pytest.raises(NotFound, match="backup-pipelines list crm"):
+        catalog.find(store, "crm", "20200101T000000Z-manual-aaaaaa")
+    with pytest.raises(Refused, match="is not a backup id"):
+        catalog.find(store, "crm", "../other")
+    assert catalog.backups(store, "unknown") == []
+
+
+def test_a_manifest_in_the_wrong_folder(store: Store, template: Manifest) -> None:
+    """A manifest that was copied into another backup's folder does not pass for that backup."""
+    wrong = put(store, template, 1, id="20260115T020200Z-manual-000002")
+    for read in (
+        lambda: catalog.load(store, "crm", wrong),
+        lambda: catalog.backups(store, "crm"),
+    ):
+        with pytest.raises(Damaged, match="is the manifest of crm 20260115T020200Z-manual-000002"):
+            read()
+
+
+def test_rows(store: Store, template: Manifest) -> None:
+    """A catalog row has the documented fields and its folder's path."""
+    backup_id = put(store, template, 3)
+    row = catalog.row(catalog.load(store, "crm", backup_id))
+    assert row["id"] == backup_id
+    assert row["path"] == f"crm/backups/{backup_id}/"
+    assert row["status"] == "completed"
+    assert row["created_at"] == template.created_at.isoformat()

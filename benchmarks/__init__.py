@@ -1,0 +1,1 @@
+"""Measurements of the product, to be run by hand: `python -m benchmarks [NAME ...]`."""
