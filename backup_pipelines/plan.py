@@ -1,0 +1,62 @@
+"""Planning a restore: what it would do, row by row, without doing it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import psycopg
+
+from backup_pipelines.comparing import compare_all, show_forced
+from backup_pipelines.errors import Failed
+from backup_pipelines.manifest import Manifest
+from backup_pipelines.planned import Plan, TablePlan, refuse_impossible
+from backup_pipelines.postgres.comparison import Mode
+from backup_pipelines.postgres.connection import connected
+from backup_pipelines.scene import Digests, look
+from backup_pipelines.selection import Selection
+from backup_pipelines.storage.store import Store
+
+__all__ = ["Plan", "TablePlan", "plan_restore", "refuse_impossible"]
+
+Report = Callable[[str], None]
+
+# A restore compares once more and takes a safety backup, which reads the tables as well.
+_COMPARISONS_PER_RESTORE = 3
+_ROWS_WRITTEN_PER_SECOND = 50_000
+
+
+def plan_restore(
+    store: Store,
+    entry: Manifest,
+    target_url: str,
+    *,
+    selection: Selection,
+    mode: Mode,
+    report: Report,
+) -> Plan:
+    """The plan of a restore; everything it stages is rolled back.
+
+    What stands against the restore is in the plan. Raises NotFound or Refused for a selection that
+    the backup does not hold, Failed when the database cannot be read.
+    """
+    started = time.monotonic()
+    with connected(target_url, what=f"the database of {entry.system}") as connection:
+        try:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            scene = look(connection, entry, selection)
+            show_forced(connection, scene)
+            digests = Digests(connection)
+            found = compare_all(connection, store, entry, selection, mode, scene, digests, report)
+        except psycopg.Error as error:
+            raise Failed(f"the plan broke off: {' '.join(str(error).split())}") from error
+        finally:
+            if not connection.closed:
+                connection.execute("ROLLBACK")
+    return with_estimate(found.plan, time.monotonic() - started)
+
+
+def with_estimate(plan: Plan, seconds: float) -> Plan:
+    """The plan with the seconds that its restore may take, by those the comparison took."""
+    written = plan.rows / _ROWS_WRITTEN_PER_SECOND
+    estimate = round(seconds * _COMPARISONS_PER_RESTORE + written, 1)
+    return replace(plan, estimated_seconds=estimate)

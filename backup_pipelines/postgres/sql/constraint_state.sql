@@ -1,0 +1,29 @@
+-- Everything a restore touches and must leave as it was, one line of text each.
+SELECT pg_catalog.format('constraint %%s on %%s: %%s, validated %%s, comment %%s', c.conname,
+                         c.conrelid::regclass, pg_catalog.pg_get_constraintdef(c.oid),
+                         c.convalidated, pg_catalog.obj_description(c.oid, 'pg_constraint')) AS line
+  FROM pg_catalog.pg_constraint c
+  JOIN pg_catalog.pg_class t ON t.oid = c.conrelid
+ WHERE t.relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')
+   AND t.relpersistence <> 't'
+UNION ALL
+SELECT pg_catalog.format('trigger %%s on %%s: %%s', g.tgname, g.tgrelid::regclass, g.tgenabled)
+  FROM pg_catalog.pg_trigger g
+ WHERE NOT g.tgisinternal
+UNION ALL
+SELECT pg_catalog.format('rule %%s on %%s: %%s', r.rulename, r.ev_class::regclass, r.ev_enabled)
+  FROM pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_class t ON t.oid = r.ev_class
+ WHERE t.relkind IN ('r', 'p')
+   AND t.relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')
+UNION ALL
+SELECT pg_catalog.format('row-level security of %%s: %%s, forced %%s', c.oid::regclass,
+                         c.relrowsecurity, c.relforcerowsecurity)
+  FROM pg_catalog.pg_class c
+ WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+   AND c.relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')
+UNION ALL
+SELECT pg_catalog.format('identity of %%s.%%s: %%s', a.attrelid::regclass, a.attname, a.attidentity)
+  FROM pg_catalog.pg_attribute a
+ WHERE a.attidentity <> '' AND NOT a.attisdropped
+ ORDER BY 1
