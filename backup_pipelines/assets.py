@@ -35,8 +35,10 @@ def specs(system: System) -> list[dg.AssetSpec]:
     made = [_entry_spec(system, key, e) for key, e in partitions.entry_keys(system).items()]
     schema = dg.AssetSpec(
         partitions.schema_key(system.system),
-        group_name=partitions.CATALOG_GROUP,
-        description=f"DDL of {system.system} by pg_dump, in the snapshot of the tables.",
+        group_name=partitions.catalog_group(system.system),
+        description=f"Types, functions, tables, constraints, triggers, policies and grants of "
+        f"{system.system}, by pg_dump in the snapshot of the tables.\n\nTwo files of SQL: "
+        "pre-data runs before the rows are restored, post-data after them.",
         kinds={"postgres", "sql"},
         skippable=True,
     )
@@ -47,8 +49,8 @@ def catalog_spec(system: System) -> dg.AssetSpec:
     """The catalog: external, since its partitions are logged by the runs that make backups."""
     return dg.AssetSpec(
         partitions.catalog_key(system.system),
-        group_name=partitions.CATALOG_GROUP,
-        description=f"Backups of {system.system}, one partition for each.",
+        group_name=partitions.catalog_group(system.system),
+        description=_about_catalog(system.system),
         partitions_def=partitions.all_backups(system.system),
         kinds={"parquet"},
     )
@@ -180,23 +182,36 @@ def _seal(context: dg.AssetExecutionContext, entry: Manifest, shown: metadata.Me
         context.log.warning(warning)
     catalog_sync.seal(context.op_execution_context, entry.system, entry.id, shown)
     context.log.info(
-        f"backup {entry.id} is whole: {entry.tables_count} tables, {entry.records_count} rows, "
-        f"{entry.size_bytes} bytes, {entry.seconds:.1f} s"
+        f"backup {entry.id} is whole: {entry.tables_count} tables, {entry.records_count:,} rows, "
+        f"{entry.size_bytes:,} bytes, {entry.seconds:.1f} s"
+    )
+
+
+def _about_catalog(system: str) -> str:
+    return (
+        f"Every backup of {system}, one partition each: choose one under Partitions to see its "
+        "manifest.\n\nA backup is made by materializing tables (all of them, a group, or any "
+        f"selection) or by the job `{partitions.backup_job(system)}`, so there is nothing to "
+        "materialize here. What can be done with one:\n\n"
+        f"- `{partitions.verify_job(system)}` reads its files back\n"
+        f"- `{partitions.drill_job(system)}` proves it by a restore into a scratch database\n"
+        f"- `{partitions.restore_into_job(system)}` restores it into an empty database\n"
     )
 
 
 def _entry_spec(system: System, key: dg.AssetKey, entry: Entry) -> dg.AssetSpec:
     module = system.modules.get(entry.module)
     about = {
-        "table": f"Rows of {entry.name}, as of the newest backup that has it.",
+        "table": f"Rows of `{entry.name}`, as of the newest backup that has it.",
         "patterns": f"Tables that the patterns of module {entry.module} find.",
         "other": "Tables that no module names: backed up all the same, and reported.",
     }[entry.kind]
     if module is not None and module.description:
-        about += f"\n\n{module.description}"
+        # First, since lists show only the beginning, beside the table's name.
+        about = f"Module {entry.module}: {module.description}\n\n{about}"
     return dg.AssetSpec(
         key,
-        group_name=entry.module,
+        group_name=partitions.group(system.system, entry.module),
         description=about,
         kinds={"postgres", "parquet"},
         skippable=True,

@@ -5,10 +5,11 @@ The store's manifests are the truth; Dagster's partitions mirror them (DESIGN.md
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from backup_pipelines import layout, manifest
 from backup_pipelines.backup_id import BackupId
-from backup_pipelines.errors import Damaged, NotFound
+from backup_pipelines.errors import Damaged, NewerFormat, NotFound
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.storage.store import Store
 
@@ -35,15 +36,39 @@ def load(store: Store, system: str, backup_id: str) -> Manifest:
 
 
 def backups(store: Store, system: str) -> list[Manifest]:
-    """Every whole backup of a system, newest first."""
+    """Every whole backup of a system, newest first; those that `listing` cannot read are left out.
 
-    def read(backup_id: str) -> Manifest | None:
-        found = store.exists(layout.manifest_key(system, backup_id))
-        return _read(store, system, backup_id) if found else None
+    So `latest` never means a backup whose manifest is damaged.
+    """
+    return listing(store, system).backups
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A system's backups, newest first, and what is wrong with manifests that cannot be read."""
+
+    backups: list[Manifest]
+    unreadable: list[str]
+
+
+def listing(store: Store, system: str) -> Listing:
+    """Every backup of a system; one damaged manifest does not hide the others."""
+
+    def read(backup_id: str) -> Manifest | str | None:
+        if not store.exists(layout.manifest_key(system, backup_id)):
+            return None
+        try:
+            return _read(store, system, backup_id)
+        except (Damaged, NewerFormat) as error:
+            return str(error)
 
     with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
-        found = [entry for entry in pool.map(read, ids(store, system)) if entry is not None]
-    return sorted(found, key=lambda entry: (entry.snapshot_at, entry.id), reverse=True)
+        found = list(pool.map(read, ids(store, system)))
+    whole = [entry for entry in found if isinstance(entry, Manifest)]
+    return Listing(
+        backups=sorted(whole, key=lambda entry: (entry.snapshot_at, entry.id), reverse=True),
+        unreadable=[problem for problem in found if isinstance(problem, str)],
+    )
 
 
 def find(store: Store, system: str, backup: str) -> Manifest:

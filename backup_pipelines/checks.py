@@ -34,7 +34,7 @@ def coverage(system: str, others: Sequence[Table]) -> dg.AssetCheckResult:
         passed=not names,
         severity=dg.AssetCheckSeverity.WARN,
         description=said,
-        metadata={"tables_count": len(names), "tables": ", ".join(names)},
+        metadata={"tables_count": len(names), **({"tables": ", ".join(names)} if names else {})},
     )
 
 
@@ -49,7 +49,9 @@ def drill_check(system: System) -> dg.AssetChecksDefinition:
             dg.AssetCheckSpec(
                 partitions.RESTORABLE,
                 asset=partitions.catalog_key(name),
-                description="A drill restored the backup into a scratch database, equal by digest.",
+                description="A drill restores a backup into a scratch database and compares every "
+                "table by digest. It speaks for the newest backup: after the next one it is "
+                "not evaluated until that one is drilled.",
             )
         ],
         pool=partitions.pool(name),
@@ -92,7 +94,7 @@ def _drill(
             "rows": result.rows,
             "seconds": round(result.seconds, 3),
             "seconds_by_module": dg.MetadataValue.json(dict(result.seconds_by_module)),
-            "skipped": ", ".join(result.skipped),
+            **({"skipped": ", ".join(result.skipped)} if result.skipped else {}),
             "record": store.uri(result.key),
         },
     )

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import click
 
-from backup_pipelines import catalog, cli_jobs, environment, systems
+from backup_pipelines import catalog, cli_jobs, cli_restore, environment, systems
 from backup_pipelines.cli_jobs import json_option, variable
 from backup_pipelines.cli_output import (
     backup_document,
@@ -176,11 +176,13 @@ def init(system: str, database_url_env: str) -> None:
 def list_(system: str, as_json: bool) -> None:
     """List the backups of SYSTEM, newest first."""
     systems.require_known(system)
-    found = catalog.backups(environment.store(), system)
+    found = catalog.listing(environment.store(), system)
+    for problem in found.unreadable:
+        print(f"not listed: {problem}", file=sys.stderr)
     if as_json:
-        print_json([catalog.row(entry) for entry in found])
-    elif found:
-        print_backups(found)
+        print_json([catalog.row(entry) for entry in found.backups])
+    elif found.backups:
+        print_backups(found.backups)
     else:
         print(f"{system} has no backups yet; take one: {PROGRAM} backup {system}")
 
@@ -199,7 +201,14 @@ def show(system: str, backup: str, as_json: bool) -> None:
         print_backup(entry)
 
 
-for command in (cli_jobs.backup, cli_jobs.verify, cli_jobs.drill, cli_jobs.restore):
+for command in (
+    cli_jobs.backup,
+    cli_jobs.verify,
+    cli_jobs.drill,
+    cli_restore.plan,
+    cli_restore.restore,
+    cli_restore.undo,
+):
     cli.add_command(command)
 
 if __name__ == "__main__":

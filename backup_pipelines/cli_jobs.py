@@ -23,7 +23,6 @@ from backup_pipelines.cli_output import (
     print_json,
     print_table,
     progress,
-    restored_document,
     size,
     tell,
 )
@@ -72,7 +71,7 @@ def backup(
     """Back up SYSTEM, or some of its modules, in one snapshot."""
     from backup_pipelines.modules import select_modules
 
-    chosen = _loadable(system)
+    chosen = loadable(system)
     selection = select_modules(chosen, modules) if modules else frozenset()
     store = environment.store()
 
@@ -83,7 +82,7 @@ def backup(
         return [key for key, entry in known.items() if entry in selection]
 
     config = {"label": label, "reason": reason}
-    ran = _run(system, "backup", config, "backing up", operator, assets)
+    ran = run_job(system, "backup", config, "backing up", operator, assets)
     entry = catalog.load(store, system, ran.backup_id)
     for warning in entry.warnings:
         tell(f"warning: {clean(warning)}")
@@ -100,9 +99,9 @@ def backup(
 @json_option
 def verify(system: str, backup: str, operator: str | None, as_json: bool) -> None:
     """Read every object of a BACKUP back and compare it with the manifest."""
-    _loadable(system)
+    loadable(system)
     entry = catalog.find(environment.store(), system, backup)
-    ran = _run(system, "verify", {"backup": entry.id}, f"verifying {entry.id}", operator)
+    ran = run_job(system, "verify", {"backup": entry.id}, f"verifying {entry.id}", operator)
     # The job fails unless it has read exactly these.
     objects = len(entry.ddl) + sum(len(table.parts) for table in entry.tables)
     if as_json:
@@ -129,10 +128,10 @@ def verify(system: str, backup: str, operator: str | None, as_json: bool) -> Non
 @json_option
 def drill(system: str, backup: str, operator: str | None, as_json: bool) -> None:
     """Prove a BACKUP by restoring it into a scratch database and comparing everything."""
-    _loadable(system)
+    loadable(system)
     store = environment.store()
     entry = catalog.find(store, system, backup)
-    ran = _run(system, "drill", {"backup": entry.id}, f"drilling {entry.id}", operator)
+    ran = run_job(system, "drill", {"backup": entry.id}, f"drilling {entry.id}", operator)
     result = _drill_record(store, entry)
     if as_json:
         shown = result.model_dump(mode="json")
@@ -149,57 +148,24 @@ def drill(system: str, backup: str, operator: str | None, as_json: bool) -> None
     print(f"{entry.id}: {proved} are equal after a restore, {result.seconds:.1f} s")
 
 
-@click.command()
-@click.argument("system")
-@click.argument("backup")
-@click.option("--into", metavar="VAR", help="Variable with the URL of an empty database.")
-@click.option("--confirm", metavar="CONFIRM", help="The word CONFIRM, since rows are written.")
-@by_option
-@json_option
-def restore(
-    system: str,
-    backup: str,
-    into: str | None,
-    confirm: str | None,
-    operator: str | None,
-    as_json: bool,
-) -> None:
-    """Restore a BACKUP into an empty database, all or nothing, proved equal."""
-    if into is None:
-        raise Refused(
-            "this version restores into an empty database only; name the environment variable "
-            "with its URL: --into VAR (restoring over live data comes with the next version)"
-        )
-    environment.url_of(variable("--into", into))
-    if confirm != "CONFIRM":
-        raise Refused(f"rows will be written to the database of {into}: add --confirm CONFIRM")
-    _loadable(system)
-    entry = catalog.find(environment.store(), system, backup)
-    config = {"backup": entry.id, "into_env": into, "confirm": confirm}
-    ran = _run(system, "restore_into", config, f"restoring {entry.id}", operator)
-    if as_json:
-        print_json(restored_document(entry, into, ran.run_id, ran.seconds))
-        return
-    print(f"{entry.id}: {content(entry)} restored into {into} and equal, {ran.seconds:.1f} s")
-
-
 @dataclass(frozen=True)
-class _Ran:
+class Ran:
     """A run that succeeded."""
 
     run_id: str
     backup_id: str
     seconds: float
+    result: Mapping[str, Any]
 
 
-def _run(
+def run_job(
     system: str,
     verb: str,
     config: Mapping[str, object],
     title: str,
     operator: str | None,
     assets: Callable[[], Sequence[Any]] = tuple,
-) -> _Ran:
+) -> Ran:
     """Run the system's job of that name in the Dagster instance; raises what it failed with."""
     started = time.monotonic()
     job = f"{system}_{verb}"
@@ -225,10 +191,12 @@ def _run(
     if not outcome.success:
         kind = Refused if outcome.exit_code == Refused.exit_code else Failed
         raise kind(f"{outcome.message}\n(run {outcome.run_id} of {job})")
-    return _Ran(outcome.run_id, outcome.tags.get(BACKUP_TAG_PREFIX + system, ""), seconds)
+    return Ran(
+        outcome.run_id, outcome.tags.get(BACKUP_TAG_PREFIX + system, ""), seconds, outcome.result
+    )
 
 
-def _loadable(name: str) -> "System":
+def loadable(name: str) -> "System":
     """The system, after a look at all files: Dagster loads them all and would fail with them."""
     systems.require_known(name)
     found = systems.load_systems().get(name)

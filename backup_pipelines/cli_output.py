@@ -190,24 +190,6 @@ def backup_document(entry: Manifest) -> Mapping[str, object]:
     }
 
 
-def restored_document(
-    entry: Manifest, into: str, run_id: str, seconds: float
-) -> Mapping[str, object]:
-    """What `restore --json` prints of a restore into an empty database: inserts only."""
-    nothing = {"update": 0, "delete": 0, "unchanged": 0, "warnings": []}
-    return {
-        "backup": entry.id,
-        "mode": "replace",
-        "hash": None,
-        "into": into,
-        "tables": [{"table": t.qualified, "insert": t.rows, **nothing} for t in entry.tables],
-        "safety_backup": None,
-        "verified": True,
-        "seconds": seconds,
-        "run_id": run_id,
-    }
-
-
 def _modules(entry: Manifest) -> list[_Module]:
     """What each module holds, in the order of the YAML."""
     made: dict[str, _Module] = {}

@@ -40,3 +40,69 @@ class RestoreIntoConfig(BackupChoice):
         description="Environment variable with the URL of an empty database; never the URL itself.",
     )
     confirm: TypeCONFIRM = Field(description="Type CONFIRM: rows will be written to that database.")
+
+
+class RestoreMode(Enum):
+    """What becomes of rows that the backup does not have."""
+
+    replace = "replace"
+    upsert = "upsert"
+
+
+class PlanConfig(BackupChoice):
+    """What a restore would be about."""
+
+    mode: RestoreMode = Field(
+        default=RestoreMode.replace,
+        description="replace: the selected tables become equal to the backup; upsert: rows of the "
+        "backup are inserted or updated, rows created since stay.",
+    )
+    modules: list[str] = Field(
+        default=[], description="Only the tables of these modules; nothing named is everything."
+    )
+    tables: list[str] = Field(
+        default=[], description="Only these tables, as schema.table (public without a schema)."
+    )
+    key: str = Field(
+        default="",
+        description="Primary key of one record of the one table, its columns separated by commas; "
+        "empty means whole tables.",
+    )
+    with_children: bool = Field(
+        default=False, description="With the record, the rows that referenced it in the backup."
+    )
+    into_env: str = Field(
+        default="",
+        pattern=r"^([A-Z][A-Z0-9_]*)?$",
+        description="Environment variable with the URL of another database that has the tables; "
+        "empty means the system's own.",
+    )
+
+
+class LiveRestoreConfig(PlanConfig):
+    """A restore of the differences into a database in use."""
+
+    plan: str = Field(
+        default="",
+        description="Hash of a plan: the restore refuses when it would do anything else by now.",
+    )
+    skip_safety: bool = Field(
+        default=False,
+        description="Take no safety backup of what is about to change, so that the restore cannot "
+        "be undone; needs a reason.",
+    )
+    reason: str = Field(default="", description="Why it is done; logged and kept with the run.")
+    lock_seconds: float = Field(
+        default=30.0, gt=0, description="How long to wait for the application's locks."
+    )
+    confirm: TypeCONFIRM = Field(description="Type CONFIRM: live rows will be changed.")
+
+
+class UndoConfig(dg.Config):
+    """Taking the last restore back."""
+
+    reason: str = Field(default="", description="Why it is done; logged and kept with the run.")
+    lock_seconds: float = Field(
+        default=30.0, gt=0, description="How long to wait for the application's locks."
+    )
+    confirm: TypeCONFIRM = Field(description="Type CONFIRM: live rows will be changed.")

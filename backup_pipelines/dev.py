@@ -1,8 +1,10 @@
 """`make dev`: the Dagster UI and daemon on this project, the demo where nothing else is set."""
 
 import os
+import signal
 import subprocess
 import sys
+from types import FrameType
 
 from backup_pipelines import environment
 from backup_pipelines.demo.databases import Demo
@@ -19,10 +21,24 @@ def main() -> int:
             demo.ensure_system(system)
         print(f"The UI will be at http://127.0.0.1:{_PORT} in a few seconds; Ctrl-C ends it.")
         command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", _PORT]
-        try:
-            return subprocess.run(command, cwd=environment.home(), check=False).returncode
-        except KeyboardInterrupt:
-            return 0
+        return _run_to_its_end(command)
+
+
+def _run_to_its_end(command: list[str]) -> int:
+    """Run a program that stops its own children, and wait for it however we are told to end."""
+    with subprocess.Popen(command, cwd=environment.home()) as process:
+
+        def hand_on(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            # Ctrl-C reaches the whole process group; a signal for us alone has to be handed on.
+            process.send_signal(signal.SIGINT)
+
+        signal.signal(signal.SIGTERM, hand_on)
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
 
 
 if __name__ == "__main__":

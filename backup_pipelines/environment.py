@@ -68,6 +68,28 @@ def source_url(system: System) -> Generator[str]:
 
 
 @contextmanager
+def restore_url(system: System) -> Generator[str]:
+    """The URL that restores write by: its variable's, or the demo's owner of the tables."""
+    named = system.restore_url_env or system.database_url_env
+    url = os.environ.get(named)
+    if url:
+        yield url
+        return
+    from backup_pipelines.demo.databases import Demo
+
+    demo = Demo(home())
+    # A restore must never go to the demo while backups come from a real database.
+    if os.environ.get(system.database_url_env) or not demo.has(system.system):
+        raise Refused(
+            f"{named} is not set: set it to the URL of {system.system}'s database as the role "
+            "that owns its tables"
+        )
+    with demo.server.running():
+        demo.ensure_system(system.system)
+        yield demo.owner_url(system.system)
+
+
+@contextmanager
 def drill_server_url(system: System) -> Generator[str]:
     """The URL of the server for drills: the YAML's, or the embedded one's superuser."""
     variable = system.drill.server_url_env

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 import dagster as dg
@@ -62,6 +63,8 @@ class RunOutcome:
     message: str
     exit_code: int
     tags: Mapping[str, str] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
+    """What the op left under metadata.RESULT."""
 
 
 def op_config(job_name: str, **values: object) -> Mapping[str, object]:
@@ -138,6 +141,7 @@ class _Launch:
     def execute(self, run: dg.DagsterRun, tell: Listener) -> RunOutcome:
         """Execute the run to its end, whatever happens."""
         instance, failure = self._instance, ("", 1)
+        result: Mapping[str, Any] = {}
 
         def listen(entry: dg.EventLogEntry) -> None:
             if not entry.is_dagster_event:
@@ -147,9 +151,10 @@ class _Launch:
         with _interrupted_when_canceled(instance, run.run_id):
             for event in execute_run_iterator(self._job, run, instance):
                 failure = _failure(event) or failure
+                result = _result(event) or result
         ended = instance.get_run_by_id(run.run_id) or run
         if ended.is_success:
-            return RunOutcome(run.run_id, True, "", 0, ended.tags)
+            return RunOutcome(run.run_id, True, "", 0, ended.tags, result)
         message, exit_code = failure
         if ended.status == dg.DagsterRunStatus.CANCELED:
             message = "the run was canceled in the UI"
@@ -185,6 +190,16 @@ def _failure(event: dg.DagsterEvent) -> tuple[str, int] | None:
         while error is not None and error.cause is not None:
             error = error.cause
         return (error.message.strip() if error else event.message or ""), 1
+    return None
+
+
+def _result(event: dg.DagsterEvent) -> Mapping[str, Any] | None:
+    """The JSON document in the metadata of an op's output."""
+    if not event.is_successful_output:
+        return None
+    found = event.step_output_data.metadata.get(metadata.RESULT)
+    if isinstance(found, dg.JsonMetadataValue) and isinstance(found.data, Mapping):
+        return found.data
     return None
 
 

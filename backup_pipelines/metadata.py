@@ -20,9 +20,31 @@ ROW_COUNT = "dagster/row_count"
 COLUMN_SCHEMA = "dagster/column_schema"
 URI = "dagster/uri"
 EXIT_CODE = "exit_code"
+RESULT = "result"
+"""Key of a JSON document in an op's output metadata: what the command line prints of the run."""
 
 Value = dg.MetadataValue[Any] | str | int | float
 Metadata = Mapping[str, Value]
+
+# What people look for in the catalog comes first; the rest follows as it comes.
+_FIRST = (
+    "status",
+    "backup_type",
+    "module",
+    "label",
+    "created_at",
+    "created_by",
+    "tables_count",
+    "records_count",
+    "size_bytes",
+    "manifest",
+    "warnings",
+    "excluded",
+    "snapshot_at",
+    "seconds",
+    "pinned",
+    "path",
+)
 
 # The manifest in the catalog is for reading in a browser; the whole one is in the store.
 _MANIFEST_LINES = 500
@@ -46,16 +68,16 @@ def of_tables(tables: Sequence[Table], backup_id: str, system: str, store: "Stor
     seconds = sum(table.seconds for table in tables)
     shown: dict[str, Value] = {
         ROW_COUNT: rows,
+        "backup": backup_id,
         "size_bytes": sum(table.size_bytes for table in tables),
         "parts": sum(len(table.parts) for table in tables),
         "seconds": round(seconds, 3),
         "rows_per_second": round(rows / seconds, 1) if seconds else 0.0,
-        "backup": backup_id,
     }
     if len(tables) == 1:
         table = tables[0]
         shown["digest"] = table.digest
-        shown[COLUMN_SCHEMA] = dg.MetadataValue.table_schema(column_schema(table.columns))
+        shown[COLUMN_SCHEMA] = dg.MetadataValue.table_schema(column_schema(table))
         shown[URI] = store.uri(_folder(system, backup_id, table))
     else:
         shown["tables_count"] = sum(1 for table in tables if table.partition_of is None)
@@ -67,10 +89,10 @@ def of_tables(tables: Sequence[Table], backup_id: str, system: str, store: "Stor
 def of_ddl(sections: Sequence[DdlSection], backup_id: str, system: str, store: "Store") -> Metadata:
     """What the schema's asset shows: objects and bytes of the DDL."""
     return {
+        "backup": backup_id,
         "objects": sum(len(section.objects) for section in sections),
         "size_bytes": sum(section.size_bytes for section in sections),
         "sections": ", ".join(section.section for section in sections),
-        "backup": backup_id,
         URI: store.uri(layout.backup_prefix(system, backup_id) + "schema/"),
     }
 
@@ -78,49 +100,74 @@ def of_ddl(sections: Sequence[DdlSection], backup_id: str, system: str, store: "
 def of_backup(entry: Manifest, store: "Store") -> Metadata:
     """The catalog row of a backup, with its manifest as a table and every digest."""
     row = dict(catalog.row(entry))
+    row["backup_type"] = row.pop("type")
     shown: dict[str, Value] = {
         name: value if isinstance(value, (str, int, float)) else str(value)
         for name, value in row.items()
-        if not isinstance(value, bool)
     }
-    shown["backup_type"] = str(shown.pop("type"))
     shown["pinned"] = dg.MetadataValue.bool(bool(row["pinned"]))
     shown["created_at"] = dg.MetadataValue.timestamp(entry.created_at)
     shown["snapshot_at"] = dg.MetadataValue.timestamp(entry.snapshot_at)
     shown["path"] = store.uri(layout.backup_prefix(entry.system, entry.id))
     shown["manifest"] = dg.MetadataValue.md(manifest_table(entry))
+    if entry.warnings:
+        shown["warnings"] = "\n".join(entry.warnings)
+    if entry.excluded:
+        shown["excluded"] = ", ".join(f"{left.name} ({left.reason})" for left in entry.excluded)
     shown["digests"] = dg.MetadataValue.json({t.qualified: t.digest for t in entry.tables})
-    shown["excluded"] = ", ".join(f"{left.name} ({left.reason})" for left in entry.excluded)
-    shown["warnings"] = "\n".join(entry.warnings)
-    return shown
+    return {name: shown[name] for name in sorted(shown, key=lambda n: _place(n, shown[n]))}
 
 
 def manifest_table(entry: Manifest) -> str:
-    """The tables of a backup as a markdown table."""
-    lines = ["| table | module | rows | bytes | parts | digest |", "|---|---|--:|--:|--:|---|"]
+    """What is in a backup, and its tables, as markdown."""
+    major = entry.server_version // 10000
+    lines = [
+        f"{entry.tables_count} tables, {entry.records_count:,} rows and {entry.size_bytes:,} bytes "
+        f"of {entry.system} on PostgreSQL {major}, as they were at "
+        f"{entry.snapshot_at:%Y-%m-%d %H:%M:%S} UTC.",
+        "",
+        "| table | module | rows | bytes | parts | digest |",
+        "|---|---|--:|--:|--:|---|",
+    ]
     for table in entry.tables[:_MANIFEST_LINES]:
         name = table.qualified.replace("|", "\\|")
         lines.append(
-            f"| {name} | {table.module} | {table.rows} | {table.size_bytes} "
+            f"| {name} | {table.module} | {table.rows:,} | {table.size_bytes:,} "
             f"| {len(table.parts)} | `{table.digest}` |"
         )
     left = len(entry.tables) - _MANIFEST_LINES
     return "\n".join(lines) + (f"\n\n{left} more are in the manifest." if left > 0 else "")
 
 
-def column_schema(columns: Sequence[Column]) -> dg.TableSchema:
+def column_schema(table: Table) -> dg.TableSchema:
     """The columns of a table as Dagster's column view shows them."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=column.name,
                 type=column.type,
-                description="" if column.encoding == "native" else f"stored as {column.encoding}",
-                constraints=dg.TableColumnConstraints(nullable=not column.not_null),
+                description=_kept_as(column),
+                constraints=dg.TableColumnConstraints(
+                    nullable=not column.not_null,
+                    other=["primary key"] if column.name in table.primary_key else [],
+                ),
             )
-            for column in columns
+            for column in table.columns
         ]
     )
+
+
+def _kept_as(column: Column) -> str:
+    """What the backup does with a column that it does not simply copy."""
+    if column.generated:
+        return "generated by the database, kept for comparison"
+    return "kept in its exact text form" if column.encoding == "text" else ""
+
+
+def _place(name: str, value: Value) -> tuple[bool, int]:
+    """Where a field of the catalog row is shown; what is empty comes last."""
+    later = name not in _FIRST or value == ""
+    return later, 0 if later else _FIRST.index(name)
 
 
 def _folder(system: str, backup_id: str, table: Table) -> str:

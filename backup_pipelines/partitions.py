@@ -10,14 +10,23 @@ from collections.abc import Mapping
 import dagster as dg
 
 from backup_pipelines.modules import Entry, entries
-from backup_pipelines.system import System
+from backup_pipelines.system import OTHER, System
 
 # What Dagster accepts in op output names; asset keys accept more, but the two should agree.
 _VALID = re.compile(r"^[A-Za-z0-9_]+$")
 
-CATALOG_GROUP = "catalog"
 COVERAGE = "coverage"
 RESTORABLE = "restorable"
+
+
+def group(system: str, module: str) -> str:
+    """The asset group of a module; `other` is one that every system has, so it says whose."""
+    return f"{system}_{module}" if module == OTHER else module
+
+
+def catalog_group(system: str) -> str:
+    """The group of a system's catalog and DDL."""
+    return f"{system}_catalog"
 
 
 def entry_key(system: str, entry: Entry) -> dg.AssetKey:
@@ -78,6 +87,21 @@ def verify_job(system: str) -> str:
 def restore_into_job(system: str) -> str:
     """The job that restores a backup into an empty database."""
     return f"{system}_restore_into"
+
+
+def plan_job(system: str) -> str:
+    """The job that shows what a restore would do."""
+    return f"{system}_plan"
+
+
+def restore_job(system: str) -> str:
+    """The job that restores a backup into the live database."""
+    return f"{system}_restore"
+
+
+def undo_job(system: str) -> str:
+    """The job that takes the last restore back."""
+    return f"{system}_undo"
 
 
 def op_of(job: str) -> str:

@@ -30,6 +30,14 @@ class BackupEnvironment(dg.ConfigurableResource[None]):
             yield url
 
     @contextmanager
+    def restore_url(self, system: System) -> Generator[str, None, None]:
+        """The URL that a restore of the system's database writes by: the owner of the tables."""
+        from backup_pipelines import environment
+
+        with environment.restore_url(system) as url:
+            yield url
+
+    @contextmanager
     def drill_server_url(self, system: System) -> Generator[str, None, None]:
         """The URL of a server on which scratch databases may be created."""
         from backup_pipelines import environment

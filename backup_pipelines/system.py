@@ -116,6 +116,12 @@ class System(_Section):
         pattern=r"^[A-Z][A-Z0-9_]*$",
         description="Environment variable with the database's URL; never the URL itself.",
     )
+    restore_url_env: str = Field(
+        default="",
+        pattern=r"^([A-Z][A-Z0-9_]*)?$",
+        description="Environment variable with the URL of the same database as the role that owns "
+        "the tables, by which restores write; empty means the same as database_url_env.",
+    )
     description: str = Field(default="", description="What the system is, shown in the UI.")
     modules: dict[Name, ModuleSpec] = Field(description="Module name to its tables.")
     excluded: list[ExcludedSpec] = Field(

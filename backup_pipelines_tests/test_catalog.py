@@ -100,12 +100,24 @@ def test_names_of_no_backup(store: Store, template: Manifest) -> None:
 def test_a_manifest_in_the_wrong_folder(store: Store, template: Manifest) -> None:
     """A manifest that was copied into another backup's folder does not pass for that backup."""
     wrong = put(store, template, 1, id="20260115T020200Z-manual-000002")
-    for read in (
-        lambda: catalog.load(store, "crm", wrong),
-        lambda: catalog.backups(store, "crm"),
-    ):
-        with pytest.raises(Damaged, match="is the manifest of crm 20260115T020200Z-manual-000002"):
-            read()
+    with pytest.raises(Damaged, match="is the manifest of crm 20260115T020200Z-manual-000002"):
+        catalog.load(store, "crm", wrong)
+
+
+def test_an_unreadable_manifest_is_named_and_hides_no_other(
+    store: Store, template: Manifest
+) -> None:
+    """Damaged and newer manifests are left out of the backups and said in the listing."""
+    good = put(store, template, 1)
+    wrong = put(store, template, 2, id="20260115T020900Z-manual-000009")
+    newer = put(store, template, 3, format_version=99)
+    found = catalog.listing(store, "crm")
+    assert [entry.id for entry in found.backups] == [good]
+    assert [any(name in problem for problem in found.unreadable) for name in (wrong, newer)] == [
+        True,
+        True,
+    ]
+    assert catalog.find(store, "crm", "latest").id == good
 
 
 def test_rows(store: Store, template: Manifest) -> None:

@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import BaseModel
 
-from backup_pipelines import assets, checks, jobs
+from backup_pipelines import assets, checks, jobs, restore_jobs
 from backup_pipelines.system import System
 
 
@@ -33,5 +33,8 @@ class PostgresBackup(dg.Component):
         return dg.Definitions(
             assets=[backup, assets.catalog_spec(self.system)],
             asset_checks=[drill],
-            jobs=jobs.jobs(self.system, backup, drill),
+            jobs=[
+                *jobs.jobs(self.system, backup, drill),
+                *restore_jobs.restore_jobs(self.system),
+            ],
         )

@@ -3,20 +3,23 @@
 import json
 import os
 import pty
+import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+import psycopg
 import pytest
 
 from backup_pipelines import layout
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.cli import main
 from backup_pipelines.demo.databases import Demo
+from backup_pipelines.demo.seed import create_database
 from backup_pipelines.environment import BACKUP_STORE_URL
 from backup_pipelines.manifest import Excluded, Manifest, Part, Table
 from backup_pipelines.storage.store import Store
@@ -107,6 +110,48 @@ def own_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store of the test's own, where the command line looks for backups."""
     monkeypatch.setenv(BACKUP_STORE_URL, store.url)
     return store
+
+
+@dataclass(frozen=True)
+class Live:
+    """A live CRM of one test, and a backup of it."""
+
+    url: str
+    backup_id: str
+
+    def run(self, *statements: str) -> None:
+        """Run SQL as the application does."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        with psycopg.connect(self.url) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def content(self) -> list[tuple[Any, ...]]:
+        """All tasks with their comments."""
+        return self.rows(
+            "SELECT 't', t::text FROM tasks t UNION ALL SELECT 'c', c::text FROM task_comments c"
+            " ORDER BY 1, 2"
+        )
+
+
+@pytest.fixture
+def live(cli: Cli, demo: Demo, own_store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
+    """The sample CRM in a database of the test's own, backed up into a store of its own."""
+    name = f"t_{secrets.token_hex(6)}"
+    create_database(demo.server.url, "crm", scale=0.05, database=name)
+    url = demo.server.url(name, "crm_owner")
+    monkeypatch.setenv("CRM_DATABASE_URL", url)
+    try:
+        taken = cli("backup", "crm", "--json")
+        assert taken.code == 0, taken.err
+        yield Live(url, taken.document["id"])
+    finally:
+        with psycopg.connect(demo.admin_url(), autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def put_backup(

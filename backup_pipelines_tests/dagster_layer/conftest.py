@@ -44,6 +44,7 @@ class FixedEnvironment(BackupEnvironment):
 
     store_url: str
     database_url: str
+    owner_url: str
     server_url: str
 
     def store(self) -> Store:
@@ -52,6 +53,10 @@ class FixedEnvironment(BackupEnvironment):
     @contextmanager
     def source_url(self, system: System) -> Generator[str, None, None]:
         yield self.database_url
+
+    @contextmanager
+    def restore_url(self, system: System) -> Generator[str, None, None]:
+        yield self.owner_url
 
     @contextmanager
     def drill_server_url(self, system: System) -> Generator[str, None, None]:
@@ -122,7 +127,10 @@ def shop(
     database = make_database(server)
     database.run(TABLES)
     environment = FixedEnvironment(
-        store_url=store.url, database_url=database.reader_url, server_url=server.url()
+        store_url=store.url,
+        database_url=database.reader_url,
+        owner_url=database.owner_url,
+        server_url=server.url(),
     )
     defs = dg.Definitions.merge(
         dg.build_defs_for_component(PostgresBackup(SHOP)),

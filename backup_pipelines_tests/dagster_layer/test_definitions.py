@@ -51,7 +51,15 @@ def test_everything_is_described() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [config.BackupConfig, config.BackupChoice, config.RestoreIntoConfig]
+    "model",
+    [
+        config.BackupConfig,
+        config.BackupChoice,
+        config.RestoreIntoConfig,
+        config.PlanConfig,
+        config.LiveRestoreConfig,
+        config.UndoConfig,
+    ],
 )
 def test_every_config_field_is_described(model: type[dg.Config]) -> None:
     """The launchpad shows the description beside the field."""

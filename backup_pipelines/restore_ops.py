@@ -1,0 +1,244 @@
+"""What the ops of a plan, a restore and an undo do: refuse, call the core, show the result."""
+
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from backup_pipelines import metadata, modules, partitions
+from backup_pipelines.config import LiveRestoreConfig, PlanConfig, UndoConfig
+from backup_pipelines.errors import Refused
+from backup_pipelines.jobs import chosen, refuse_reexecution
+from backup_pipelines.manifest import Manifest
+from backup_pipelines.progress import sparse
+from backup_pipelines.resources import BackupEnvironment
+from backup_pipelines.selection import Selection
+from backup_pipelines.storage.store import Store
+from backup_pipelines.system import System
+
+if TYPE_CHECKING:
+    from backup_pipelines.restore import LiveRestore
+    from backup_pipelines.restore_report import Document
+
+_NO_UNDO = "not possible: no safety backup was taken"
+
+
+def plan(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: PlanConfig,
+    environment: BackupEnvironment,
+) -> None:
+    """Show what a restore would do, in the run and on the backup's partition of the catalog."""
+    from backup_pipelines import restore_metadata, restore_report
+    from backup_pipelines.plan import plan_restore
+
+    store = environment.store()
+    entry = _named(context, store, system.system, config)
+    started = time.monotonic()
+    with _target(system, config.into_env, environment) as url:
+        plan = plan_restore(
+            store,
+            entry,
+            url,
+            selection=_selection(config),
+            mode=config.mode.value,
+            report=sparse(context.log.info),
+        )
+    document = restore_report.plan_document(plan, time.monotonic() - started, config.into_env)
+    shown = restore_metadata.of_plan(document)
+    context.log_event(
+        dg.AssetObservation(
+            partitions.catalog_key(system.system),
+            description=f"Plan {plan.hash}: {restore_report.in_words(document)}.",
+            metadata=shown,
+            partition=entry.id,
+        )
+    )
+    _leave_result(context, document, shown)
+    for problem in plan.refused:
+        context.log.warning(f"this restore would be refused: {problem}")
+    context.log.info(f"plan {plan.hash} of {entry.id}: {restore_report.in_words(document)}")
+
+
+def restore(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: LiveRestoreConfig,
+    environment: BackupEnvironment,
+) -> None:
+    """Restore what differs, after a safety backup of it, and tell how to take it back."""
+    from backup_pipelines import safety_backups
+    from backup_pipelines.restore import LiveRestore
+
+    refuse_reexecution(context.run)
+    _refuse_unsafe(config)
+    entry = _named(context, environment.store(), system.system, config)
+    request = LiveRestore(
+        entry=entry,
+        selection=_selection(config),
+        mode=config.mode.value,
+        plan_hash=config.plan,
+        lock_seconds=config.lock_seconds,
+    )
+    safety = None
+    if config.skip_safety:
+        context.log.warning(f"no safety backup is taken, there will be no undo: {config.reason}")
+    else:
+        label = f"before restore of {entry.id}"
+        safety = safety_backups.taker(
+            system, context, environment, label=label, reason=config.reason
+        )
+    _execute(system, context, environment, request, safety, config.into_env)
+
+
+def undo(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: UndoConfig,
+    environment: BackupEnvironment,
+) -> None:
+    """Restore the safety backup of the last restore, after a safety backup of what that changes."""
+    from backup_pipelines import safety_backups
+    from backup_pipelines.restore import LiveRestore
+
+    refuse_reexecution(context.run)
+    entry = safety_backups.to_undo(context, environment.store(), system.system)
+    context.log.info(f"undoing by {entry.id}, taken {entry.label}")
+    request = LiveRestore(entry=entry, lock_seconds=config.lock_seconds)
+    label = f"before undo by {entry.id}"
+    safety = safety_backups.taker(system, context, environment, label=label, reason=config.reason)
+    _execute(system, context, environment, request, safety)
+
+
+def _execute(
+    system: System,
+    context: dg.OpExecutionContext,
+    environment: BackupEnvironment,
+    request: "LiveRestore",
+    safety: Callable[[frozenset[str]], Manifest] | None,
+    into_env: str = "",
+) -> None:
+    from backup_pipelines import catalog_sync, restore_report, safety_backups
+    from backup_pipelines.restore import restore
+
+    name, store = system.system, environment.store()
+    catalog_sync.sync(context.instance, store, name)
+    started = time.monotonic()
+    with _target(system, into_env, environment) as url:
+        done = restore(request, url, store, safety=safety, report=sparse(context.log.info))
+    document = restore_report.restored_document(done, time.monotonic() - started, into_env)
+    if not into_env:
+        safety_backups.remember(context, name, done)
+    _show(system, context, request.entry, document, into_env)
+    context.log.info(
+        f"{request.entry.id} is restored, {done.verified} tables proved: "
+        f"{restore_report.in_words(document)}"
+    )
+
+
+def _show(
+    system: System,
+    context: dg.OpExecutionContext,
+    entry: Manifest,
+    document: "Document",
+    into_env: str,
+) -> None:
+    """Tell the run, the backup's partition and each changed table's asset what was done.
+
+    By observations: a materialization of a table's asset would be a backup of it.
+    """
+    from backup_pipelines import restore_metadata, restore_report
+
+    has_undo = document["safety_backup"] is not None
+    undo = f"backup-pipelines undo {system.system} --confirm CONFIRM" if has_undo else _NO_UNDO
+    shown = restore_metadata.of_restore(document, undo)
+    said = f"Restored into {shown['into']}: {restore_report.in_words(document)}."
+    context.log_event(
+        dg.AssetObservation(
+            partitions.catalog_key(system.system),
+            description=said,
+            metadata=shown,
+            partition=entry.id,
+        )
+    )
+    for key, tables in _by_asset(system, entry, document).items():
+        changed = [t for t in tables if t["insert"] or t["update"] or t["delete"]]
+        if changed and not into_env:
+            context.log_event(
+                dg.AssetObservation(
+                    key,
+                    description=f"Restored from {entry.id}.",
+                    metadata=restore_metadata.of_table(document, changed),
+                )
+            )
+    _leave_result(context, document, shown)
+
+
+def _by_asset(
+    system: System, entry: Manifest, document: "Document"
+) -> "dict[dg.AssetKey, list[Document]]":
+    """The tables of a document by the assets that they belong to now."""
+    roots = {t.qualified: t.partition_of or t.qualified for t in entry.tables}
+    entry_of = modules.assign(system, set(roots.values())).entry_of()
+    found: dict[dg.AssetKey, list[Document]] = {}
+    for table in document["tables"]:
+        owner = entry_of.get(roots.get(table["table"], ""))
+        if owner is not None:
+            found.setdefault(partitions.entry_key(system.system, owner), []).append(table)
+    return found
+
+
+def _leave_result(
+    context: dg.OpExecutionContext, document: "Document", shown: metadata.Metadata
+) -> None:
+    context.add_output_metadata({**shown, metadata.RESULT: dg.MetadataValue.json(dict(document))})
+
+
+def _named(
+    context: dg.OpExecutionContext, store: Store, system: str, config: PlanConfig
+) -> Manifest:
+    """The backup, by the partition or the config; two different answers are none."""
+    entry = chosen(context, store, system, config)
+    if context.has_partition_key and config.backup not in ("latest", entry.id):
+        raise Refused(
+            f"the run's partition is {entry.id}, its config says backup: {config.backup}; which?"
+        )
+    return entry
+
+
+def _selection(config: PlanConfig) -> Selection:
+    return Selection(
+        modules=tuple(config.modules),
+        tables=tuple(config.tables),
+        key=config.key or None,
+        with_children=config.with_children,
+    )
+
+
+def _refuse_unsafe(config: LiveRestoreConfig) -> None:
+    if config.skip_safety and not config.reason.strip():
+        raise Refused("skip_safety needs a reason: say why there is to be no safety backup")
+    if config.into_env and not config.skip_safety:
+        raise Refused(
+            f"the database of {config.into_env} is not the one that backups are taken of, so there "
+            "can be no safety backup of it: set skip_safety and a reason"
+        )
+
+
+@contextmanager
+def _target(
+    system: System, into_env: str, environment: BackupEnvironment
+) -> Generator[str, None, None]:
+    """The URL to restore by: of the system itself, or of the database that was named."""
+    if not into_env:
+        with environment.restore_url(system) as url:
+            yield url
+        return
+    url = os.environ.get(into_env)
+    if not url:
+        raise Refused(f"{into_env} is not set where this run executes: give it the URL")
+    yield url
