@@ -24,7 +24,7 @@ backup: $(READY) ## take a full backup of both systems and show the catalog
 	@$(BIN)/python -m backup_pipelines.make_backup
 
 test: $(READY) ## run the tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 soak: $(READY) ## run the long campaigns in full (hours)
 	@$(BIN)/python -m pytest -m soak --timeout 0 $(PYTEST_ARGS)

@@ -195,7 +195,7 @@ def _surroundings(
     return {
         "sequences": tuple(introspect.list_sequences(live, schemas)),
         "foreign_keys": tuple(introspect.list_foreign_keys(live)),
-        "materialized_views": tuple(introspect.list_materialized_views(live)),
+        "materialized_views": tuple(introspect.list_materialized_views(live, schemas)),
         "extensions": introspect.list_extensions(live),
         "excluded": (*assignment.excluded, *introspect.list_left_out(live, schemas)),
     }

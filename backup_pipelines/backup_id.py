@@ -12,7 +12,7 @@ BackupType = Literal["manual", "scheduled", "module", "safety"]
 
 # Dagster does not validate partition keys; these characters are safe in its URLs, in object keys
 # and in file names on every system (HAZARDS.md, "Keys are not validated by Dagster").
-_PATTERN = re.compile(r"^(\d{8}T\d{6}Z)-(manual|scheduled|module|safety)-([0-9a-f]{6})$")
+_PATTERN = re.compile(r"^([0-9]{8}T[0-9]{6}Z)-(manual|scheduled|module|safety)-([0-9a-f]{6})$")
 _TIME = "%Y%m%dT%H%M%SZ"
 
 
@@ -30,7 +30,7 @@ class BackupId:
     @classmethod
     def parse(cls, text: str) -> "BackupId":
         """The id in `text`; raises Refused when it is none."""
-        if not _PATTERN.fullmatch(text):
+        if not cls.is_valid(text):
             raise Refused(
                 f"{text!r} is not a backup id; it looks like 20260115T020000Z-manual-9f3c1a, "
                 "or say latest"
@@ -40,7 +40,13 @@ class BackupId:
     @classmethod
     def is_valid(cls, text: str) -> bool:
         """Whether `text` is a backup id."""
-        return _PATTERN.fullmatch(text) is not None
+        if not _PATTERN.fullmatch(text):
+            return False
+        try:
+            datetime.strptime(text.split("-")[0], _TIME)
+        except ValueError:
+            return False
+        return True
 
     @property
     def started_at(self) -> datetime:

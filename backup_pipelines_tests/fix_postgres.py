@@ -140,8 +140,11 @@ def make_database() -> Iterator[Callable[[Server], Database]]:
         return Database(name, on.url(name), on.url(name, owner), on.url(name, reader))
 
     yield make
+    # All databases first: one may hold what the roles of another one own.
     for on, name in made:
         with psycopg.connect(on.url(), autocommit=True) as admin:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    for on, name in made:
+        with psycopg.connect(on.url(), autocommit=True) as admin:
             for role in (f"{name}_owner", f"{name}_reader"):
                 admin.execute(f"DROP ROLE {role}".encode())

@@ -1,6 +1,7 @@
 """Taking a backup: what is in it, in how many pieces, and what a failure leaves."""
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_pipelines import backup, catalog, export, modules
+from backup_pipelines import backup, catalog, ddl_backup, export, modules
 from backup_pipelines.backup import BackupRequest, EntryDone, SchemaDone, take_backup
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.demo.server import EmbeddedServer
@@ -23,6 +25,7 @@ from backup_pipelines.export import pieces
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres import reader
 from backup_pipelines.postgres.introspect import LiveTable
+from backup_pipelines.restore import restore_into_empty
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import ModuleSpec, System
 from backup_pipelines.verify import verify
@@ -191,13 +194,15 @@ def test_an_executor_of_the_callers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With the caller's executor nothing is written any more once a backup was abandoned."""
-    real = backup.back_up_ddl
+    real, dumped = ddl_backup.dump_section, threading.Event()
 
-    def late(*arguments: Any) -> Any:
+    def late(*arguments: Any, **options: Any) -> str:
+        text = real(*arguments, **options)
+        dumped.set()
         time.sleep(0.3)
-        return real(*arguments)
+        return text
 
-    monkeypatch.setattr(backup, "back_up_ddl", late)
+    monkeypatch.setattr(ddl_backup, "dump_section", late)
     database = make_database(server)
     database.run(_ITEMS, _FILL.format(10), "CREATE TABLE more (id int)")
     with ThreadPoolExecutor(2) as pool:
@@ -205,7 +210,9 @@ def test_an_executor_of_the_callers(
         assert isinstance(sealed, Manifest)
         shutil.rmtree(tmp_path / "store" / "sample")
         work = take_backup(request_for(), database.reader_url, store, executor=pool)
+        dumped.clear()
         next(work)
+        assert dumped.wait(20)
         work.close()
         left = files(tmp_path)
     assert left == files(tmp_path) == []
@@ -298,3 +305,35 @@ def _live(heap_bytes: int, table_bytes: int) -> LiveTable:
         heap_bytes=heap_bytes,
         table_bytes=table_bytes,
     )
+
+
+def test_one_of_two_schemas(any_server: Server, make_database: MakeDatabase, store: Store) -> None:
+    """A system of one schema, oddly named, leaves the others' views and tables out and drills."""
+    database = make_database(any_server)
+    database.run(
+        'CREATE SCHEMA "o""dd"; CREATE TABLE "o""dd".t (id int PRIMARY KEY);'
+        ' INSERT INTO "o""dd".t VALUES (1);'
+        " CREATE SCHEMA outside; CREATE TABLE outside.u (id int);"
+        " CREATE MATERIALIZED VIEW outside.m AS SELECT * FROM outside.u"
+    )
+    system = whole_system().model_copy(update={"schemas": ['o"dd']})
+    sealed = back_up(database.reader_url, store, system)
+    assert [table.qualified for table in sealed.tables] == ['o"dd.t']
+    assert run_drill(store, sealed, any_server.url(), report=ignore).rows == 1
+
+
+def test_strings_that_do_not_conform(
+    any_server: Server, make_database: MakeDatabase, store: Store
+) -> None:
+    """A database with standard_conforming_strings off gets its backslashes back as they were."""
+    database = make_database(any_server)
+    database.run(
+        f"ALTER DATABASE {database.name} SET standard_conforming_strings = off", as_admin=True
+    )
+    database.run(r"CREATE TABLE t (id int); COMMENT ON TABLE t IS E'c\\d'")
+    sealed = back_up(database.reader_url, store)
+    target = make_database(any_server)
+    restore_into_empty(store, sealed, target.owner_url, report=ignore)
+    with psycopg.connect(target.owner_url) as connection:
+        row = connection.execute("SELECT obj_description('t'::regclass)").fetchone()
+    assert row == (r"c\d",)

@@ -171,10 +171,12 @@ def list_sequences(connection: Connection, schemas: Sequence[str] = ()) -> list[
     ]
 
 
-def list_materialized_views(connection: Connection) -> list[manifest.View]:
+def list_materialized_views(
+    connection: Connection, schemas: Sequence[str] = ()
+) -> list[manifest.View]:
     """Every populated materialized view, each after those it reads from."""
     rows = connection.execute(query("materialized_views")).fetchall()
-    return [manifest.View(**row) for row in rows]
+    return [manifest.View(**row) for row in rows if not schemas or row["schema"] in schemas]
 
 
 def list_roles(connection: Connection) -> set[str]:

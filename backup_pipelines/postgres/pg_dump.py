@@ -62,6 +62,9 @@ def dump_section(
     settings: dict[str, Any] = dict(conninfo_to_dict(with_defaults(url)))
     # On the command line every user of the machine could read it.
     password = settings.pop("password", None)
+    # Where the database has it off, pg_dump would double backslashes in what it quotes.
+    options = (settings.get("options"), "-c standard_conforming_strings=on")
+    settings["options"] = " ".join(option for option in options if option)
     command = [
         str(program),
         f"--dbname={make_conninfo('', **settings)}",
@@ -74,7 +77,7 @@ def dump_section(
         "--no-subscriptions",
         "--no-security-labels",
         "--encoding=UTF8",
-        *(f'--schema="{schema}"' for schema in schemas),
+        *(f"--schema={_pattern(schema)}" for schema in schemas),
         *(["--extension=*"] if schemas else []),
     ]
     environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
@@ -85,6 +88,12 @@ def dump_section(
             f"{done.stderr.decode(errors='replace').strip()}"
         )
     return _RESTRICT.sub("", done.stdout.decode("utf-8"))
+
+
+def _pattern(name: str) -> str:
+    """A name as pg_dump's patterns have it: within quotes nothing else is special."""
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def _candidates() -> Iterator[Path]:

@@ -12,4 +12,7 @@ SELECT set_config('timezone', 'UTC', false),
        set_config('statement_timeout', '0', false),
        set_config('lock_timeout', '0', false),
        set_config('idle_in_transaction_session_timeout', '0', false),
-       set_config('synchronize_seqscans', 'off', false)
+       set_config('synchronize_seqscans', 'off', false),
+       -- Servers before 17 do not have it.
+       (SELECT set_config(name, '0', false)
+          FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout')
