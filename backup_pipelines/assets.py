@@ -1,6 +1,6 @@
 """The assets of a system: one for each entry and the schema, made by one op, and the catalog."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -91,32 +91,44 @@ def backup_type(run: dg.DagsterRun, scope: Scope) -> BackupType:
     return "manual" if scope == "full" else "module"
 
 
-def _back_up(
-    system: System,
-    context: dg.AssetExecutionContext,
-    config: BackupConfig,
-    environment: BackupEnvironment,
-) -> Iterator[_Result]:
-    from backup_pipelines.backup import EntryDone, take_backup
+def take(
+    context: dg.OpExecutionContext, request: "BackupRequest", environment: BackupEnvironment
+) -> "Generator[tuple[dg.AssetKey, EntryDone | SchemaDone, metadata.Metadata]]":
+    """Take a backup as part of a run, in the catalog from its start; gives the assets it makes."""
+    from backup_pipelines.backup import take_backup
 
-    selected, checked = set(context.selected_asset_keys), bool(context.selected_asset_check_keys)
-    request = _request(system, context, config)
     store = environment.store()
     _begin(context, request, store)
-    made: set[dg.AssetKey] = set()
     with (
-        environment.source_url(system) as url,
+        environment.source_url(request.system) as url,
         closing(take_backup(request, url, store, report=sparse(context.log.info))) as work,
     ):
         for item in work:
             if isinstance(item, Manifest):
                 _seal(context, item, metadata.of_backup(item, store))
                 continue
-            key = _key(item, system.system)
-            if key is None or key not in selected:
+            key = _key(item, request.system.system)
+            if key is not None:
+                yield key, item, _shown(item, request, store)
+
+
+def _back_up(
+    system: System,
+    context: dg.AssetExecutionContext,
+    config: BackupConfig,
+    environment: BackupEnvironment,
+) -> Iterator[_Result]:
+    from backup_pipelines.backup import EntryDone
+
+    selected, checked = set(context.selected_asset_keys), bool(context.selected_asset_check_keys)
+    request = _request(system, context, config)
+    made: set[dg.AssetKey] = set()
+    with closing(take(context.op_execution_context, request, environment)) as work:
+        for key, item, shown in work:
+            if key not in selected:
                 continue
             made.add(key)
-            yield dg.MaterializeResult(asset_key=key, metadata=_shown(item, request, store))
+            yield dg.MaterializeResult(asset_key=key, metadata=shown)
             if isinstance(item, EntryDone) and item.entry.kind == "other" and checked:
                 yield checks.coverage(system.system, item.tables)
     # With can_subset Dagster would leave the run green.
@@ -148,10 +160,10 @@ def _request(
     )
 
 
-def _begin(context: dg.AssetExecutionContext, request: "BackupRequest", store: Store) -> None:
+def _begin(context: dg.OpExecutionContext, request: "BackupRequest", store: Store) -> None:
     name, backup_id = request.system.system, str(request.id)
     catalog_sync.sync(context.instance, store, name)
-    catalog_sync.start(context.op_execution_context, name, backup_id)
+    catalog_sync.start(context, name, backup_id)
     context.instance.add_run_tags(request.run_id, {BACKUP_TAG_PREFIX + name: backup_id})
     context.log.info(f"backup {backup_id} of {name}")
 
@@ -177,10 +189,10 @@ def _shown(
     return metadata.of_tables(item.tables, backup_id, system, store)
 
 
-def _seal(context: dg.AssetExecutionContext, entry: Manifest, shown: metadata.Metadata) -> None:
+def _seal(context: dg.OpExecutionContext, entry: Manifest, shown: metadata.Metadata) -> None:
     for warning in entry.warnings:
         context.log.warning(warning)
-    catalog_sync.seal(context.op_execution_context, entry.system, entry.id, shown)
+    catalog_sync.seal(context, entry.system, entry.id, shown)
     context.log.info(
         f"backup {entry.id} is whole: {entry.tables_count} tables, {entry.records_count:,} rows, "
         f"{entry.size_bytes:,} bytes, {entry.seconds:.1f} s"

@@ -250,7 +250,8 @@ def _following(
     base = (system, entry.id)
     if document["refused"]:
         closure = tuple(document["closure"])
-        if not closure:
+        # A record is of one table: what it hangs on has to come back first, as the plan says.
+        if not closure or asked.key is not None:
             return ()
         return ("With those", "plan", *base, *asked.arguments(closure))
     if not restore_report.has_changes(document):
@@ -285,6 +286,9 @@ def _print_done(system: str, ran: Ran, as_json: bool) -> None:
         f"{document['backup']}: {restore_report.in_words(document)}; {proved} proved equal, "
         f"{ran.seconds:.1f} s"
     )
+    if not restore_report.has_changes(document):
+        # An undo would take back the restore before this one.
+        return
     if document["safety_backup"] is None:
         print("No safety backup was taken: this cannot be undone.")
         return

@@ -106,3 +106,9 @@ class UndoConfig(dg.Config):
         default=30.0, gt=0, description="How long to wait for the application's locks."
     )
     confirm: TypeCONFIRM = Field(description="Type CONFIRM: live rows will be changed.")
+
+
+class RequestConfig(dg.Config):
+    """Which request of the application a run carries out."""
+
+    request: str = Field(description="Id of the request: the name of its folder under requests/.")

@@ -5,6 +5,7 @@ Keys are relative to the store's URL. All of a system's objects lie under `<syst
 
 import hashlib
 import re
+from typing import Literal
 
 _PLAIN = re.compile(r"^[a-z0-9_]{1,80}$")
 
@@ -59,6 +60,28 @@ def drills_prefix(system: str) -> str:
 def drill_key(system: str, backup_id: str, at: str) -> str:
     """The record of one drill of one backup; `at` is its UTC second as in a backup id."""
     return f"{drills_prefix(system)}{backup_id}/{at}.json"
+
+
+def requests_prefix(system: str) -> str:
+    """The folder of what the application asks for."""
+    return f"{system}/requests/"
+
+
+def request_prefix(system: str, request_id: str) -> str:
+    """The folder of one request of the application."""
+    return f"{requests_prefix(system)}{request_id}/"
+
+
+def request_key(system: str, request_id: str) -> str:
+    """The request itself, which the application writes."""
+    return f"{request_prefix(system, request_id)}request.json"
+
+
+def request_state_key(
+    system: str, request_id: str, state: Literal["refused", "claimed", "done"]
+) -> str:
+    """What became of a request, for the application to read."""
+    return f"{request_prefix(system, request_id)}{state}.json"
 
 
 def _folder_name(identifier: str) -> str:

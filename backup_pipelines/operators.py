@@ -5,6 +5,10 @@ an authenticating proxy in front of Dagster sets Dagster's own tag `user`. The o
 log-in, so without either nobody is claimed.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import dagster as dg
 
 OPERATOR_TAG = "backup_pipelines/operator"
@@ -17,8 +21,26 @@ SCHEDULE = "schedule"
 UNKNOWN = "unknown (UI without log-in)"
 
 
+_acting: ContextVar[str] = ContextVar("_acting", default="")
+
+
+@contextmanager
+def acting_for(operator: str) -> Generator[None, None, None]:
+    """Inside the block the run's operator is this one, whom its op has found to be signed for.
+
+    The tags of a run are fixed for its ops when it starts; who signed is known only later.
+    """
+    token = _acting.set(operator)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
 def operator_of(run: dg.DagsterRun) -> str:
-    """The operator of a run, from its tags."""
+    """The operator of a run, from its tags or from the request that it carries out."""
+    if _acting.get():
+        return _acting.get()
     # A re-execution in the UI copies the tags of its parent, whose operator was another person.
     if run.parent_run_id is None:
         if run.tags.get(OPERATOR_TAG):

@@ -104,6 +104,16 @@ def undo_job(system: str) -> str:
     return f"{system}_undo"
 
 
+def request_job(system: str) -> str:
+    """The job that carries out one request of the application."""
+    return f"{system}_request"
+
+
+def requests_sensor(system: str) -> str:
+    """The sensor that looks for requests of the application."""
+    return f"{system}_requests"
+
+
 def op_of(job: str) -> str:
     """The one op of a job, whose config the run config holds; Dagster wants its name to differ."""
     return f"{job}_op"

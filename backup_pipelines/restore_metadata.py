@@ -30,7 +30,6 @@ def of_plan(document: Document) -> metadata.Metadata:
         "selection": str(document["selection"]),
         "into": document["into"] or "live",
         "plan": dg.MetadataValue.md(plan_table(document)),
-        "tables": _table(document["tables"]),
         **restore_report.sums(document),
         "warnings": dg.MetadataValue.md(_listed(restore_report.warnings(document))),
         "refused": dg.MetadataValue.md(_listed(document["refused"])),
@@ -38,16 +37,19 @@ def of_plan(document: Document) -> metadata.Metadata:
         "hash": str(document["hash"]),
         "estimated_seconds": float(document["estimated_seconds"]),
         "seconds": float(document["seconds"]),
+        # The longest is last, lest it hide the rest.
+        "tables": _table(document["tables"]),
     }
 
 
 def of_restore(document: Document, undo: str) -> metadata.Metadata:
     """What a restore did, the safety backup, and how to take it back."""
     return {
-        **of_plan(document),
+        "backup": str(document["backup"]),
         "safety_backup": document["safety_backup"] or "none",
-        "tables_verified": int(document["tables_verified"]),
         "undo": undo,
+        "tables_verified": int(document["tables_verified"]),
+        **of_plan(document),
     }
 
 

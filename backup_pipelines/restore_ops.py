@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from backup_pipelines.restore_report import Document
 
 _NO_UNDO = "not possible: no safety backup was taken"
+_NOTHING_TO_UNDO = "nothing to undo: no row was changed"
 
 
 def plan(
@@ -69,7 +70,7 @@ def restore(
     context: dg.OpExecutionContext,
     config: LiveRestoreConfig,
     environment: BackupEnvironment,
-) -> None:
+) -> "Document":
     """Restore what differs, after a safety backup of it, and tell how to take it back."""
     from backup_pipelines import safety_backups
     from backup_pipelines.restore import LiveRestore
@@ -92,7 +93,7 @@ def restore(
         safety = safety_backups.taker(
             system, context, environment, label=label, reason=config.reason
         )
-    _execute(system, context, environment, request, safety, config.into_env)
+    return _execute(system, context, environment, request, safety, config.into_env)
 
 
 def undo(
@@ -121,7 +122,7 @@ def _execute(
     request: "LiveRestore",
     safety: Callable[[frozenset[str]], Manifest] | None,
     into_env: str = "",
-) -> None:
+) -> "Document":
     from backup_pipelines import catalog_sync, restore_report, safety_backups
     from backup_pipelines.restore import restore
 
@@ -138,6 +139,7 @@ def _execute(
         f"{request.entry.id} is restored, {done.verified} tables proved: "
         f"{restore_report.in_words(document)}"
     )
+    return document
 
 
 def _show(
@@ -153,8 +155,12 @@ def _show(
     """
     from backup_pipelines import restore_metadata, restore_report
 
-    has_undo = document["safety_backup"] is not None
-    undo = f"backup-pipelines undo {system.system} --confirm CONFIRM" if has_undo else _NO_UNDO
+    undo = f"backup-pipelines undo {system.system} --confirm CONFIRM"
+    if not restore_report.has_changes(document):
+        # An undo would take back the restore before this one.
+        undo = _NOTHING_TO_UNDO
+    elif document["safety_backup"] is None:
+        undo = _NO_UNDO
     shown = restore_metadata.of_restore(document, undo)
     said = f"Restored into {shown['into']}: {restore_report.in_words(document)}."
     context.log_event(

@@ -108,6 +108,16 @@ class DrillSpec(_Section):
     )
 
 
+class RequestsSpec(_Section):
+    """What the application may ask for by requests in the store."""
+
+    operations: list[Literal["backup", "restore"]] = Field(
+        default_factory=list[Literal["backup", "restore"]],
+        description="Operations that signed requests may ask for, backup and restore; empty "
+        "means that no requests are taken.",
+    )
+
+
 class System(_Section):
     """One source database and its modules."""
 
@@ -144,6 +154,10 @@ class System(_Section):
         default="10 GB", description="How much the system's backups may take in the store."
     )
     drill: DrillSpec = Field(default_factory=DrillSpec, description="Where drills restore to.")
+    requests: RequestsSpec = Field(
+        default_factory=RequestsSpec,
+        description="What the application may ask for by requests in the store.",
+    )
 
     @model_validator(mode="after")
     def _check_modules(self) -> "System":

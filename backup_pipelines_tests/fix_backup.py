@@ -1,14 +1,18 @@
 """Backups without Dagster: a store on disk, systems made of patterns, one call to back up."""
 
-from collections.abc import Callable, Iterable
+import secrets
+import shutil
+from collections.abc import Generator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from backup_pipelines import modules
 from backup_pipelines.backup import BackupRequest, take_backup
 from backup_pipelines.backup_id import BackupId
+from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import ExcludedSpec, ModuleSpec, System
@@ -53,4 +57,25 @@ def store(tmp_path: Path) -> Store:
     return Store((tmp_path / "store").as_uri())
 
 
-BackUp = Callable[..., Manifest]
+@pytest.fixture(scope="module")
+def original(
+    request: pytest.FixtureRequest,
+    server: EmbeddedServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Generator[tuple[Manifest, Path]]:
+    """One backup of the module's SCHEMA for all its tests, and the store's folder that it is in."""
+    folder, name = tmp_path_factory.mktemp("original"), f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+        with psycopg.connect(server.url(name), autocommit=True) as connection:
+            connection.execute(request.module.SCHEMA)
+        yield back_up(server.url(name), Store(folder.as_uri())), folder
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def sealed(original: tuple[Manifest, Path], store: Store, tmp_path: Path) -> Manifest:
+    """The module's backup, in this test's own store."""
+    sealed, folder = original
+    shutil.copytree(folder, tmp_path / "store", dirs_exist_ok=True)
+    return sealed

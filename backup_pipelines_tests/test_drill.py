@@ -1,10 +1,8 @@
 """Drills: what they prove, what they refuse, and that they leave no database behind."""
 
 import secrets
-import shutil
 import threading
 from collections.abc import Callable, Generator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,32 +17,10 @@ from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.fix_backup import back_up, ignore
 from backup_pipelines_tests.fix_postgres import Database, DebianServer, Server
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE a AS SELECT g AS id, md5(g::text) AS note FROM generate_series(1, 300) g;
 CREATE TABLE b AS SELECT 1.50::numeric AS amount;
 """
-
-
-@pytest.fixture(scope="module")
-def original(
-    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[tuple[Manifest, Path]]:
-    """One backup for the whole module, and the store's folder that it is in."""
-    folder, name = tmp_path_factory.mktemp("original"), f"t_{secrets.token_hex(6)}"
-    with psycopg.connect(server.url(), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
-        with psycopg.connect(server.url(name), autocommit=True) as connection:
-            connection.execute(_SCHEMA)
-        yield back_up(server.url(name), Store(folder.as_uri())), folder
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
-@pytest.fixture
-def sealed(original: tuple[Manifest, Path], store: Store, tmp_path: Path) -> Manifest:
-    """The backup, in this test's own store."""
-    sealed, folder = original
-    shutil.copytree(folder, tmp_path / "store", dirs_exist_ok=True)
-    return sealed
 
 
 def scratch(server: Server) -> list[str]:

@@ -1,11 +1,8 @@
 """A whole backup into an empty database: everything or nothing."""
 
-import secrets
-import shutil
 import threading
 import time
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -20,7 +17,7 @@ from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.fix_backup import back_up, ignore
 from backup_pipelines_tests.fix_postgres import Database, Server
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE parents (id int PRIMARY KEY, note text);
 CREATE TABLE children (id serial PRIMARY KEY, parent_id int REFERENCES parents);
 INSERT INTO parents SELECT g, md5(g::text) FROM generate_series(1, 1000) g;
@@ -34,28 +31,6 @@ CREATE MATERIALIZED VIEW notes AS SELECT note FROM parents;
 def target(server: EmbeddedServer, make_database: Callable[[Server], Database]) -> Database:
     """An empty database."""
     return make_database(server)
-
-
-@pytest.fixture(scope="module")
-def original(
-    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[tuple[Manifest, Path]]:
-    """One backup for the whole module, and the store's folder that it is in."""
-    folder, name = tmp_path_factory.mktemp("original"), f"t_{secrets.token_hex(6)}"
-    with psycopg.connect(server.url(), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
-        with psycopg.connect(server.url(name), autocommit=True) as connection:
-            connection.execute(_SCHEMA)
-        yield back_up(server.url(name), Store(folder.as_uri())), folder
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
-@pytest.fixture
-def sealed(original: tuple[Manifest, Path], store: Store, tmp_path: Path) -> Manifest:
-    """The backup, in this test's own store."""
-    sealed, folder = original
-    shutil.copytree(folder, tmp_path / "store", dirs_exist_ok=True)
-    return sealed
 
 
 def objects(database: Database) -> list[Any]:

@@ -17,9 +17,9 @@ from backup_pipelines.manifest import Manifest
 from backup_pipelines.restore import restore_into_empty
 from backup_pipelines.storage.store import Store
 from backup_pipelines.verify import verify
-from backup_pipelines_tests.fix_backup import back_up, ignore
+from backup_pipelines_tests.fix_backup import ignore
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE a AS SELECT g AS id, md5(g::text) AS note FROM generate_series(1, 500) g;
 CREATE TABLE b AS SELECT g AS id, md5((g + 1)::text) AS note FROM generate_series(1, 500) g;
 """
@@ -64,20 +64,6 @@ class Backup:
 
     def _restore(self) -> None:
         restore_into_empty(self.store, self._load(), self.target, report=ignore)
-
-
-@pytest.fixture(scope="module")
-def original(
-    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[tuple[Manifest, Path]]:
-    """One backup for the whole module, and the store's folder that it is in."""
-    folder, name = tmp_path_factory.mktemp("original"), f"t_{secrets.token_hex(6)}"
-    with psycopg.connect(server.url(), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
-        with psycopg.connect(server.url(name), autocommit=True) as connection:
-            connection.execute(_SCHEMA)
-        yield back_up(server.url(name), Store(folder.as_uri())), folder
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture(scope="module")

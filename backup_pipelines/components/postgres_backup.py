@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import BaseModel
 
-from backup_pipelines import assets, checks, jobs, restore_jobs
+from backup_pipelines import assets, checks, jobs, request_jobs, restore_jobs, sensors
 from backup_pipelines.system import System
 
 
@@ -36,5 +36,7 @@ class PostgresBackup(dg.Component):
             jobs=[
                 *jobs.jobs(self.system, backup, drill),
                 *restore_jobs.restore_jobs(self.system),
+                *request_jobs.request_jobs(self.system),
             ],
+            sensors=sensors.request_sensors(self.system),
         )

@@ -50,7 +50,7 @@ def test_errors_of_this_project_keep_their_exit_code(
     def fail(*_: object) -> None:
         raise Failed("the store went away")
 
-    monkeypatch.setattr(catalog, "backups", fail)
+    monkeypatch.setattr(catalog, "listing", fail)
     result = cli("list", "crm")
     assert (result.code, result.err) == (1, "the store went away\n")
 
@@ -61,7 +61,7 @@ def test_a_surprise_is_one_sentence_and_a_traceback_on_demand(
     def surprise(*_: object) -> None:
         raise RuntimeError("a bug\nin two lines")
 
-    monkeypatch.setattr(catalog, "backups", surprise)
+    monkeypatch.setattr(catalog, "listing", surprise)
     result = cli("list", "crm")
     assert result.code == 1
     assert result.err == (
@@ -79,7 +79,7 @@ def test_an_interruption_is_one_sentence_and_exit_130(
     def interrupt(*_: object) -> None:
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(catalog, "backups", interrupt)
+    monkeypatch.setattr(catalog, "listing", interrupt)
     result = cli("list", "crm")
     assert (result.code, result.out) == (130, "")
     assert result.err.strip().startswith("interrupted")
