@@ -125,6 +125,7 @@ def plan(system: str, backup: str, as_json: bool, **what: Any) -> None:
 @confirm_option
 @click.option("--plan", "plan_hash", metavar="HASH", default="", help="Refuse anything else.")
 @click.option("--skip-safety", is_flag=True, help="Take no safety backup; needs --reason.")
+@click.option("--refresh-views", is_flag=True, help="Refresh every materialized view too.")
 @reason_option
 @by_option
 @json_option
@@ -134,6 +135,7 @@ def restore(
     confirm: str | None,
     plan_hash: str,
     skip_safety: bool,
+    refresh_views: bool,
     reason: str,
     operator: str | None,
     as_json: bool,
@@ -170,6 +172,7 @@ def restore(
         "backup": entry.id,
         "plan": plan_hash,
         "skip_safety": skip_safety,
+        "refresh_views": refresh_views,
         "reason": reason,
         "confirm": confirm,
     }

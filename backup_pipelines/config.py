@@ -95,6 +95,10 @@ class LiveRestoreConfig(PlanConfig):
     lock_seconds: float = Field(
         default=30.0, gt=0, description="How long to wait for the application's locks."
     )
+    refresh_views: bool = Field(
+        default=False,
+        description="Refresh every materialized view as part of the restore: all or nothing.",
+    )
     confirm: TypeCONFIRM = Field(description="Type CONFIRM: live rows will be changed.")
 
 

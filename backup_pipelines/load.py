@@ -72,7 +72,7 @@ def load(connection: Connection, store: Store, entry: Manifest, report: Report) 
                 prove(connection, entry.tables)
             skipped += ddl_restore.apply(connection, plan.grants)
             with timed("materialized views"):
-                _refresh(connection, entry.materialized_views)
+                refresh(connection, entry.materialized_views)
             skipped += ddl_restore.apply(connection, plan.last)
     except psycopg.Error as error:
         raise Failed(f"the backup could not be loaded: {str(error).strip()}") from error
@@ -119,7 +119,8 @@ def _load_rows(
         report(f"{table.qualified}: {table.rows:,} rows in {seconds:.2f} s")
 
 
-def _refresh(connection: Connection, views: Sequence[View]) -> None:
+def refresh(connection: Connection, views: Sequence[View]) -> None:
+    """Refresh materialized views in the given order; raises Failed with PostgreSQL's reason."""
     for view in views:
         name = sql.Identifier(view.schema_name, view.name)
         try:

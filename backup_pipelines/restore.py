@@ -10,7 +10,7 @@ import psycopg
 
 from backup_pipelines.comparing import compare_all
 from backup_pipelines.errors import Busy, Failed, Refused
-from backup_pipelines.load import load, refuse_unless_empty
+from backup_pipelines.load import load, refresh, refuse_unless_empty
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.plan import plan_restore
 from backup_pipelines.planned import Plan, refuse_impossible
@@ -22,6 +22,7 @@ from backup_pipelines.postgres.guards import (
     no_force,
     refuse_changed_state,
 )
+from backup_pipelines.postgres.introspect import list_materialized_views
 from backup_pipelines.postgres.lock import take_lock
 from backup_pipelines.postgres.locks import WaitingForUs, lock_tables
 from backup_pipelines.postgres.sequences import locking
@@ -59,6 +60,7 @@ class LiveRestore:
     mode: Mode = "replace"
     plan_hash: str = ""
     lock_seconds: float = 30.0
+    refresh_views: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,9 @@ def _attempt(
                 refuse_impossible(found.plan)
                 _refuse_other_plan(request, found.plan)
                 verified = write(connection, store, entry, selection, found, report)
+                if request.refresh_views:
+                    report("refreshing materialized views")
+                    refresh(connection, list_materialized_views(connection))
                 force_again(connection, scene.forced)
                 refuse_changed_state(state, constraint_state(connection))
                 report("committing")

@@ -84,6 +84,7 @@ def restore(
         mode=config.mode.value,
         plan_hash=config.plan,
         lock_seconds=config.lock_seconds,
+        refresh_views=config.refresh_views,
     )
     safety = None
     if config.skip_safety:

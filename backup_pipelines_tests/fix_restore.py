@@ -98,12 +98,13 @@ class Site:
         *,
         report: Callable[[str], None] = ignore,
         with_safety: bool = False,
+        url: str = "",
         **more: Any,
     ) -> LiveRestored:
         """Restore, with a safety backup first where the test undoes it."""
         return restore(
             LiveRestore(entry, selection, mode, **more),
-            self.database.owner_url,
+            url or self.database.owner_url,
             self.store,
             safety=self.safety if with_safety else None,
             report=report,

@@ -1,10 +1,13 @@
 """A restore that is stopped at any step leaves the database bit for bit as it was."""
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 
 from backup_pipelines.errors import BackupError, Failed
 from backup_pipelines.manifest import Manifest
+from backup_pipelines_tests.cuttable import cuttable
 from backup_pipelines_tests.fix_postgres import Server
 from backup_pipelines_tests.fix_restore import MakeSite, Site
 
@@ -129,12 +133,17 @@ def _kill_at(site: Site, entry: Manifest, seconds: float) -> str:
     time.sleep(seconds)
     os.kill(process.pid, signal.SIGKILL)
     output, _ = process.communicate()
+    _wait_until_gone(site)
+    return output.splitlines()[-1] if output else "ready"
+
+
+def _wait_until_gone(site: Site) -> None:
+    """The server notices the end of a client's connection a moment later."""
     while site.rows(
         "SELECT FROM pg_stat_activity WHERE datname = current_database()"
         " AND application_name = 'backup_pipelines'"
     ):
         time.sleep(0.005)
-    return output.splitlines()[-1] if output else "ready"
 
 
 def _kill_campaign(site: Site, moments: int, seed: int) -> None:
@@ -165,6 +174,48 @@ def test_a_killed_process_leaves_before_or_after(any_server: Server, make_site: 
 def test_a_hundred_killed_processes(any_server: Server, make_site: MakeSite) -> None:
     """The same at a hundred moments."""
     _kill_campaign(make_site(any_server, _SCHEMA), 50, seed=random.randrange(10**6))
+
+
+def _cut_campaign(site: Site, moments: int, seed: int) -> None:
+    chance = random.Random(seed)
+    entry, whole = site.back_up(), site.image()
+    site.run(*_DAMAGE)
+    before = site.image()
+    longest = 1.0
+    for _ in range(moments):
+        with (
+            tempfile.TemporaryDirectory(prefix="bp-cut-") as folder,
+            cuttable(site.database.owner_url, Path(folder)) as network,
+        ):
+            timer = threading.Timer(chance.uniform(0, longest), network.cut)
+            timer.start()
+            started = time.monotonic()
+            with contextlib.suppress(Failed):
+                site.restore(entry, url=network.url)
+            longest = min(longest, 1.2 * (time.monotonic() - started) + 0.05)
+            timer.cancel()
+        _wait_until_gone(site)
+        now = site.image()
+        assert now in (before, whole), f"between, seed {seed}"
+        _nothing_of_ours_is_left(site)
+        if now == whole:
+            site.run(*_DAMAGE)
+            before = site.image()
+            longest = 1.0
+    site.restore(entry)
+    assert site.image() == whole
+
+
+def test_a_cut_network_leaves_before_or_after(any_server: Server, make_site: MakeSite) -> None:
+    """A connection cut at a random moment: the database is as before or as after."""
+    _cut_campaign(make_site(any_server, _SCHEMA), 4, seed=11)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_hundred_cut_networks(any_server: Server, make_site: MakeSite) -> None:
+    """The same at a hundred moments."""
+    _cut_campaign(make_site(any_server, _SCHEMA), 50, seed=random.randrange(10**6))
 
 
 def test_what_a_killed_session_held_is_free_for_the_next(

@@ -209,3 +209,22 @@ def test_types_outside_pg_catalog_can_be_keys(any_server: Server, make_site: Mak
     assert site.counts(site.plan(entry)) == {"e": (0, 1, 0), "d": (0, 1, 0), "a": (2, 0, 0)}
     site.restore(entry)
     assert site.image() == before
+
+
+def test_materialized_views_are_refreshed_on_request(
+    any_server: Server, make_site: MakeSite
+) -> None:
+    """A view on a view follows the restored rows where that was asked for, and only there."""
+    site = make_site(
+        any_server,
+        "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a SELECT generate_series(1, 5);"
+        " CREATE MATERIALIZED VIEW b AS SELECT count(*) AS n FROM a;"
+        " CREATE MATERIALIZED VIEW aa AS SELECT n FROM b;",
+    )
+    entry = site.back_up()
+    site.run("DELETE FROM a WHERE id > 3", "REFRESH MATERIALIZED VIEW b")
+    site.run("REFRESH MATERIALIZED VIEW aa")
+    site.restore(entry)
+    assert site.rows("SELECT n FROM aa") == [(3,)]
+    site.restore(entry, refresh_views=True)
+    assert site.rows("SELECT n FROM aa") == [(5,)]

@@ -1,0 +1,110 @@
+"""What a person does on the pages of Dagster's UI, by the words on them."""
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+LOCATION = "/locations/backup_pipelines"
+
+# The first backup of a new database, on a machine that is busy with something else.
+_RUN_SECONDS = 120
+
+_ENDED = re.compile(r"^(Success|Failure|Canceled)$")
+_WHOLE = re.compile(r"backup (\S+) is whole")
+
+
+class Screens:
+    """One tab of the browser."""
+
+    def __init__(self, page: Page, url: str, folder: Path) -> None:
+        """Name the tab, the address of the UI and the folder for pictures."""
+        self.page = page
+        self._url = url
+        self._folder = folder
+
+    def open(self, path: str) -> None:
+        """Go to a page of the UI."""
+        self.page.goto(self._url + path)
+
+    def open_job(self, job: str, tab: str = "") -> None:
+        """Go to a job by the list of all jobs, as a person who knows its name."""
+        self.open("/jobs")
+        self.job_link(job).click()
+        if tab:
+            self.page.get_by_role("tab", name=tab, exact=True).click()
+
+    def job_link(self, job: str) -> Locator:
+        """A job in the list of jobs."""
+        # The icons in a link are part of its name.
+        return self.page.get_by_role("link").filter(has_text=re.compile(f"^{job}$")).first
+
+    def save(self, name: str) -> None:
+        """Take a picture of the page as it is now, without what the mouse is over."""
+        self.page.mouse.move(0, 0)
+        self.page.screenshot(path=self._folder / f"{name}.png", animations="disabled")
+
+    def filter_assets(self, selection: str) -> None:
+        """Type a selection above the lineage."""
+        # The editor has neither a role nor a name.
+        self.page.locator(".CodeMirror").first.click()
+        self.page.keyboard.type(selection)
+        self.page.keyboard.press("Enter")
+
+    def launch(self) -> str:
+        """Materialize everything that the page shows; ends on the page of the run, whose id it is.
+
+        The button waits until the UI has asked the code location what the assets need.
+        """
+        self.page.get_by_role("button", name="Materialize all").click()
+        self.page.get_by_role("link", name="View", exact=True).click()
+        return self.run_id()
+
+    def launch_from_launchpad(self) -> str:
+        """Launch what the launchpad holds; ends on the page of the run, whose id it is."""
+        self.page.get_by_role("button", name="Launch Run").click()
+        return self.run_id()
+
+    def select_backup(self, backup_id: str) -> None:
+        """Choose the partition that the launchpad's run is to be of."""
+        self.page.get_by_placeholder("Partition", exact=True).click()
+        self.page.get_by_role("menuitem", name=backup_id).click()
+        # The launchpad writes the config anew, together with the tags.
+        expect(self.page.get_by_text(f"partition: {backup_id}")).to_be_visible()
+
+    def type_config(self, line: str) -> None:
+        """Add a line to the config of the op, whose fields the launchpad has written already."""
+        self.page.locator(".CodeMirror").first.click()
+        self.page.keyboard.press("Control+End")
+        self.page.keyboard.type(f"      {line}")
+
+    def run_id(self) -> str:
+        """The id of the run whose page this is about to be."""
+        self.page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}"))
+        return self.page.url.rpartition("/runs/")[2][:36]
+
+    def wait_for_success(self) -> None:
+        """Watch the run on its page until it has ended, well."""
+        ended = self.page.get_by_text(_ENDED).first
+        expect(ended).to_be_visible(timeout=_RUN_SECONDS * 1000)
+        expect(ended).to_have_text("Success")
+
+    def backup_id(self) -> str:
+        """The id of the backup that a run made, from the last lines of its log."""
+        found = _WHOLE.search(self.page.get_by_text(_WHOLE).inner_text())
+        assert found is not None
+        return found[1]
+
+    def value(self, name: str, column: int = 1) -> Locator:
+        """The cell beside a name in the page's table of metadata."""
+        first = self.page.locator("td:first-child", has_text=re.compile(rf"^\s*{name}\s*$"))
+        row = self.page.get_by_role("row").filter(has=first)
+        return row.first.get_by_role("cell").nth(column)
+
+    def select_partition(self, backup_id: str) -> None:
+        """Find a backup in the catalog's list of partitions, and open it."""
+        names = self.page.get_by_placeholder("Filter by name")
+        names.fill(backup_id)
+        # The list shortens the id in its middle.
+        self.page.get_by_text(re.compile(f"^{backup_id[:12]}.*{backup_id[-6:]}$")).first.click()
+        names.fill("")
