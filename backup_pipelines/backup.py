@@ -26,7 +26,7 @@ from backup_pipelines.postgres.connection import (
 )
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.lock import take_lock
-from backup_pipelines.postgres.pg_dump import find_pg_dump
+from backup_pipelines.postgres.pg_dump import find_pg_dump, with_conforming_strings
 from backup_pipelines.postgres.reader import Readers
 from backup_pipelines.postgres.snapshot import Snapshot, snapshot
 from backup_pipelines.preflight import refuse_unreadable
@@ -106,8 +106,9 @@ def take_backup(
         stack.callback(readers.close)
         workers = executor or stack.enter_context(ThreadPoolExecutor(request.system.readers))
         schemas = request.system.schemas
+        ddl_url = source_url if server.strings_conform else with_conforming_strings(source_url)
         ddl = workers.submit(
-            back_up_ddl, store, system, backup_id, source_url, moment.name, schemas, pg_dump
+            back_up_ddl, store, system, backup_id, ddl_url, moment.name, schemas, pg_dump
         )
         stack.callback(_settle, ddl)
         destination = Destination(store, system, backup_id)

@@ -1,6 +1,5 @@
 """Restoring: differences into the live database, or everything into an empty one."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,7 +8,7 @@ from typing import Literal
 import psycopg
 
 from backup_pipelines.comparing import compare_all
-from backup_pipelines.errors import Busy, Failed, Refused
+from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.load import load, refresh, refuse_unless_empty
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.plan import plan_restore
@@ -34,8 +33,6 @@ from backup_pipelines.writing import to_set, write
 
 # How often a safety backup is taken, as the application wrote between it and the locks.
 _ATTEMPTS = 4
-
-_SAFETY_ENDS_SECONDS = 10.0
 
 Report = Callable[[str], None]
 
@@ -157,7 +154,7 @@ def _attempt(
                     report("holding writers back")
                     _locked_scene(connection, request, against="writers")
                     before = _take(safety, report)
-                _take_lock(connection, entry.system, patient=before is not None)
+                take_lock(connection, entry.system)
                 report("locking the tables")
                 scene = _locked_scene(connection, request, against="everybody")
                 state = constraint_state(connection)
@@ -193,19 +190,6 @@ def _take(safety: Callable[[], Manifest] | None, report: Report) -> Manifest | N
         return None
     report("taking the safety backup")
     return safety()
-
-
-def _take_lock(connection: Connection, system: str, *, patient: bool) -> None:
-    """Take the system's lock; our safety backup's session may need a moment to give it back."""
-    until = time.monotonic() + (_SAFETY_ENDS_SECONDS if patient else 0)
-    while True:
-        try:
-            take_lock(connection, system)
-            return
-        except Busy:
-            if time.monotonic() >= until:
-                raise
-            time.sleep(0.05)
 
 
 def _failed(entry: Manifest, error: psycopg.Error, *, is_committing: bool) -> Failed:

@@ -1,5 +1,6 @@
 """Restores without Dagster: a database, its backups, and what must be equal before and after."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,9 @@ from backup_pipelines_tests.fix_backup import back_up, ignore, whole_system
 from backup_pipelines_tests.fix_postgres import Database, Server
 
 EVERYTHING = Selection()
+
+# Set SOAK_SEED to see other cases; docs/soak.md has the seed of the last campaign.
+SOAK_SEED = int(os.environ.get("SOAK_SEED", "20261122"))
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class Server:
     role: str
     backend_pid: int
     now: datetime
+    strings_conform: bool
     collate: str
     ctype: str
 

@@ -55,6 +55,18 @@ def find_pg_dump(server_major: int) -> Path:
     )
 
 
+def with_conforming_strings(url: str) -> str:
+    """The URL of a session with standard_conforming_strings on.
+
+    Where a database has it off, pg_dump would double the backslashes in what it quotes. Only there:
+    a pooler refuses a session that brings options.
+    """
+    settings: dict[str, Any] = dict(conninfo_to_dict(url))
+    options = (settings.get("options"), "-c standard_conforming_strings=on")
+    settings["options"] = " ".join(str(option) for option in options if option)
+    return make_conninfo("", **settings)
+
+
 def dump_section(
     url: str, section: str, *, program: Path, snapshot: str, schemas: Sequence[str]
 ) -> str:
@@ -62,9 +74,6 @@ def dump_section(
     settings: dict[str, Any] = dict(conninfo_to_dict(with_defaults(url)))
     # On the command line every user of the machine could read it.
     password = settings.pop("password", None)
-    # Where the database has it off, pg_dump would double backslashes in what it quotes.
-    options = (settings.get("options"), "-c standard_conforming_strings=on")
-    settings["options"] = " ".join(option for option in options if option)
     command = [
         str(program),
         f"--dbname={make_conninfo('', **settings)}",

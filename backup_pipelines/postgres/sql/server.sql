@@ -7,6 +7,7 @@ SELECT current_setting('server_version_num')::int AS version,
        current_user AS role,
        pg_catalog.pg_backend_pid() AS backend_pid,
        pg_catalog.clock_timestamp() AS now,
+       current_setting('standard_conforming_strings')::boolean AS strings_conform,
        d.datcollate AS collate,
        d.datctype AS ctype
   FROM pg_catalog.pg_database d
