@@ -19,6 +19,7 @@ from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.digest import compare
 from backup_pipelines.postgres.introspect import list_tables
 from backup_pipelines.postgres.queries import query
+from backup_pipelines.postgres.sequences import set_position
 from backup_pipelines.postgres.writer import copy_table
 from backup_pipelines.storage.store import Store
 
@@ -94,14 +95,9 @@ def prove(connection: Connection, tables: Sequence[Table]) -> None:
 
 
 def set_sequences(connection: Connection, entry: Manifest) -> None:
-    """Put every sequence where it was; RESTART first makes the change part of the transaction."""
+    """Put every sequence where it was."""
     for position in entry.sequences:
-        name = sql.Identifier(position.schema_name, position.name)
-        connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(name))
-        connection.execute(
-            "SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s, %s)",
-            [name.as_string(), position.last_value, position.is_called],
-        )
+        set_position(connection, position)
 
 
 def _load_rows(
