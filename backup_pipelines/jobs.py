@@ -127,13 +127,16 @@ def _restore_into(
         raise Refused(f"{config.into_env} is not set where this run executes: give it the URL")
     store = environment.store()
     entry = chosen(context, store, system.system, config)
-    restore_into_empty(store, entry, url, report=sparse(context.log.info))
+    done = restore_into_empty(store, entry, url, report=sparse(context.log.info))
+    for text in done.skipped:
+        context.log.warning(f"left out: {text}")
     context.add_output_metadata(
         {
             "backup": entry.id,
             "into": config.into_env,
             "tables": entry.tables_count,
             "rows": entry.records_count,
+            "skipped": list(done.skipped),
         }
     )
     context.log.info(f"{entry.id} is restored into {config.into_env}")
