@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -48,6 +49,22 @@ _LOCATIONS = """
         locationOrLoadError { __typename ... on PythonError { message } } } } } }
 """
 
+_AUTOMATIONS = """
+    { repositoryOrError(repositorySelector: {
+        repositoryName: "__repository__", repositoryLocationName: "backup_pipelines"
+    }) { ... on Repository {
+        stopRunningSchedule: schedules { id state: scheduleState { ticks(limit: 1) { status } } }
+        stopSensor: sensors { id state: sensorState { ticks(limit: 1) { status } } }
+    } } }
+"""
+_STOP = 'mutation { %s(id: "%s") { __typename } }'
+_STOPPED = ("ScheduleStateResult", "StopSensorMutationResult")
+
+_UNFINISHED = """
+    { runsOrError(filter: { statuses: [QUEUED, NOT_STARTED, STARTING, STARTED, CANCELING] }) {
+        ... on Runs { count } } }
+"""
+
 
 @dataclass(frozen=True)
 class Dev:
@@ -57,7 +74,7 @@ class Dev:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def ask(self, query: str) -> Mapping[str, object]:
+    def ask(self, query: str) -> Mapping[str, Any]:
         """The answer of the UI's own GraphQL server."""
         request = urllib.request.Request(
             f"{self.url}/graphql",
@@ -77,6 +94,19 @@ class Dev:
                 pytest.fail(f"the code location does not load: {said}")
             return '"LOADED"' in said
         return False
+
+    def stop_automations(self) -> None:
+        """Turn all schedules and sensors off, lest their runs come between those of the tests."""
+        for mutation, found in self.ask(_AUTOMATIONS)["repositoryOrError"].items():
+            for automation in found:
+                answer = self.ask(_STOP % (mutation, automation["id"]))
+                assert answer[mutation]["__typename"] in _STOPPED, answer
+
+    def is_quiet(self) -> bool:
+        """Whether everything that schedules and sensors have begun is done."""
+        if '"STARTED"' in json.dumps(self.ask(_AUTOMATIONS)):
+            return False
+        return self.ask(_UNFINISHED) == {"runsOrError": {"count": 0}}
 
 
 @pytest.fixture(scope="session")
@@ -124,6 +154,9 @@ def dev(chromium: str, demo: Demo, home: Path, mark: str) -> Iterator[Dev]:
     try:
         if not _wait_for(made.is_ready, _START_SECONDS):
             pytest.fail(f"make dev is not ready in {_START_SECONDS} s:\n{log.read_text()}")
+        made.stop_automations()
+        if not _wait_for(made.is_quiet, _START_SECONDS):
+            pytest.fail(f"make dev still works after {_START_SECONDS} s:\n{log.read_text()}")
         yield made
     finally:
         # As Ctrl-C in a terminal: the whole foreground group gets it.

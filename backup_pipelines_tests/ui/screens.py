@@ -1,16 +1,29 @@
 """What a person does on the pages of Dagster's UI, by the words on them."""
 
 import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as NotThere
 
 LOCATION = "/locations/backup_pipelines"
 
 # The first backup of a new database, on a machine that is busy with something else.
 _RUN_SECONDS = 120
 
+# A page is drawn anew when what it asked the server has come: what was opened or typed before is
+# gone. Whoever sees nothing for so long tries again, until it has been too long.
+_LOOK_SECONDS = 5
+_TRY_SECONDS = 90
+
+# How many events the sensors may have added to the catalog since.
+_NEWEST = 5
+
 _ENDED = re.compile(r"^(Success|Failure|Canceled)$")
+_MOMENT = re.compile(r"^\d{1,2} [A-Z][a-z]{2,3}, \d{2}:\d{2}$")
 _WHOLE = re.compile(r"backup (\S+) is whole")
 
 
@@ -46,9 +59,14 @@ class Screens:
 
     def filter_assets(self, selection: str) -> None:
         """Type a selection above the lineage."""
-        # The editor has neither a role nor a name.
-        self.page.locator(".CodeMirror").first.click()
-        self.page.keyboard.type(selection)
+
+        def typed() -> None:
+            self._editor.click()
+            self.page.keyboard.press("Control+A")
+            self.page.keyboard.type(selection)
+            expect(self._editor).to_contain_text(selection, timeout=_LOOK_SECONDS * 1000)
+
+        _persist(typed)
         self.page.keyboard.press("Enter")
 
     def launch(self) -> str:
@@ -67,16 +85,30 @@ class Screens:
 
     def select_backup(self, backup_id: str) -> None:
         """Choose the partition that the launchpad's run is to be of."""
-        self.page.get_by_placeholder("Partition", exact=True).click()
-        self.page.get_by_role("menuitem", name=backup_id).click()
+        field = self.page.get_by_placeholder("Partition", exact=True)
+
+        def chosen() -> None:
+            field.click()
+            # The list shows but a part of many.
+            field.fill(backup_id, timeout=_LOOK_SECONDS * 1000)
+            offered = self.page.get_by_role("menuitem", name=backup_id)
+            offered.click(timeout=_LOOK_SECONDS * 1000)
+
+        _persist(chosen)
         # The launchpad writes the config anew, together with the tags.
         expect(self.page.get_by_text(f"partition: {backup_id}")).to_be_visible()
 
     def type_config(self, line: str) -> None:
         """Add a line to the config of the op, whose fields the launchpad has written already."""
-        self.page.locator(".CodeMirror").first.click()
-        self.page.keyboard.press("Control+End")
-        self.page.keyboard.type(f"      {line}")
+
+        def typed() -> None:
+            if line not in self._editor.inner_text():
+                self._editor.click()
+                self.page.keyboard.press("Control+End")
+                self.page.keyboard.type(f"      {line}")
+            expect(self._editor).to_contain_text(line, timeout=_LOOK_SECONDS * 1000)
+
+        _persist(typed)
 
     def run_id(self) -> str:
         """The id of the run whose page this is about to be."""
@@ -101,10 +133,46 @@ class Screens:
         row = self.page.get_by_role("row").filter(has=first)
         return row.first.get_by_role("cell").nth(column)
 
+    def open_event(self, said: str | re.Pattern[str]) -> None:
+        """Open the one of the newest events of an asset's page that says this."""
+        moments = self.page.get_by_text(_MOMENT)
+        shown = self.page.get_by_text(said)
+
+        def opened() -> None:
+            expect(moments.first).to_be_visible(timeout=_LOOK_SECONDS * 1000)
+            for moment in moments.all()[:_NEWEST]:
+                moment.click(timeout=_LOOK_SECONDS * 1000)
+                with suppress(AssertionError):
+                    return expect(shown).to_be_visible(timeout=_LOOK_SECONDS * 1000)
+            raise AssertionError(f"none of the {_NEWEST} newest events says {said}")
+
+        _persist(opened)
+
     def select_partition(self, backup_id: str) -> None:
         """Find a backup in the catalog's list of partitions, and open it."""
         names = self.page.get_by_placeholder("Filter by name")
-        names.fill(backup_id)
         # The list shortens the id in its middle.
-        self.page.get_by_text(re.compile(f"^{backup_id[:12]}.*{backup_id[-6:]}$")).first.click()
+        shown = self.page.get_by_text(re.compile(f"^{backup_id[:12]}.*{backup_id[-6:]}$")).first
+
+        def opened() -> None:
+            names.fill(backup_id)
+            shown.click(timeout=_LOOK_SECONDS * 1000)
+            address = re.compile(f"partition={backup_id}")
+            self.page.wait_for_url(address, timeout=_LOOK_SECONDS * 1000)
+
+        _persist(opened)
         names.fill("")
+
+    @property
+    def _editor(self) -> Locator:
+        # It has neither a role nor a name.
+        return self.page.locator(".CodeMirror").first
+
+
+def _persist(attempt: Callable[[], None]) -> None:
+    """Try until it works, as people do on a page that is not quite there; raises the last miss."""
+    deadline = time.monotonic() + _TRY_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(NotThere, AssertionError):
+            return attempt()
+    return attempt()

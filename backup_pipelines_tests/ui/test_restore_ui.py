@@ -58,7 +58,8 @@ def five_servers_lost(backup_id: str, demo: Demo) -> Iterator[None]:
         assert lost.rowcount == LOST
     yield
     command = ("-m", "backup_pipelines.cli", "restore", "dcim", backup_id, "--confirm", "CONFIRM")
-    subprocess.run([sys.executable, *command], check=True, capture_output=True, timeout=120)
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
     assert servers(demo) == SERVERS
 
 
@@ -102,7 +103,7 @@ def test_plan_shows_what_a_restore_would_do(screens: Screens, backup_id: str, de
     expect(plan.get_by_role("cell")).to_have_text(["public.servers", "5", "0", "0", "271", ""])
     screens.open(f"{CATALOG}?view=events")
     said = re.compile(r"Plan [0-9a-f]{16}: 20 rows to insert, [\d,]+ unchanged\.")
-    expect(screens.page.get_by_text(said)).to_be_visible()
+    screens.open_event(said)
     expect(screens.value("backup")).to_have_text(backup_id)
     row = screens.page.get_by_role("row", name="public.servers 5 0 0 271", exact=True)
     expect(row.first).to_be_visible()
@@ -122,12 +123,12 @@ def test_restore_and_undo(screens: Screens, backup_id: str, demo: Demo) -> None:
     assert servers(demo) == SERVERS
 
     screens.open(f"{CATALOG}?view=events")
-    expect(screens.page.get_by_text("Restored into live: 20 rows inserted")).to_be_visible()
+    screens.open_event("Restored into live: 20 rows inserted")
     expect(screens.value("undo")).to_have_text("backup-pipelines undo dcim --confirm CONFIRM")
     safety_id = screens.value("safety_backup").inner_text().strip()
     screens.save("restore")
     screens.open("/assets/dcim/public/servers?view=events")
-    expect(screens.page.get_by_text(f"Restored from {backup_id}.")).to_be_visible()
+    screens.open_event(f"Restored from {backup_id}.")
     expect(screens.value("insert")).to_have_text("5")
 
     screens.open(f"{CATALOG}?view=partitions")
