@@ -21,6 +21,10 @@ class NotFound(Refused):
     """The backup, table or module that was named does not exist; the message lists what does."""
 
 
+class NoStore(Refused):
+    """The bucket that BACKUP_STORE_URL names does not exist."""
+
+
 class Damaged(Failed):
     """Stored objects are missing or differ from what their manifest says."""
 

@@ -5,22 +5,24 @@ Objects are written once and never changed (DESIGN.md, "A manifest is written on
 
 import hashlib
 import io
-import os
 import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, S3Store
 
-from backup_pipelines.errors import Damaged, Failed, Refused
+from backup_pipelines.errors import Refused
+from backup_pipelines.storage import explain, s3, write_once
+from backup_pipelines.storage.input import Input
 
 # S3 wants parts of at least 5 MB; 8 MB at two at a time keeps an upload's memory at 16 MB.
 _UPLOAD_CHUNK = 8 * 1024 * 1024
@@ -47,18 +49,26 @@ class Store:
         self.url = url.rstrip("/")
         parts = urlsplit(url)
         self._folder: Path | None = None
+        self._s3: s3.S3 | None = None
+        # Which of the two clients of a bucket is asked: see s3.S3.
+        self._answered = False
         if parts.scheme == "file" and parts.path:
             self._folder = Path(unquote(parts.path))
             with self._explained(""):
                 self._folder.mkdir(parents=True, exist_ok=True)
-                self._store: LocalStore | S3Store = LocalStore(self._folder)
+                self._local = LocalStore(self._folder)
         elif parts.scheme == "s3" and parts.netloc:
-            self._store = _s3_store(parts.netloc, parts.path.strip("/"))
+            self._s3 = s3.open_bucket(parts.netloc, parts.path.strip("/"))
         else:
             raise Refused(
                 f"BACKUP_STORE_URL {url!r} is not a store: write file:///folder or "
                 "s3://bucket/prefix"
             )
+
+    @property
+    def is_write_once(self) -> bool | None:
+        """Whether the store itself refuses a second write; None while nothing was written yet."""
+        return True if self._s3 is None else write_once.is_enforced(self._place)
 
     def uri(self, key: str) -> str:
         """The whole address of an object, for people and for other tools."""
@@ -67,7 +77,11 @@ class Store:
     def put_new(self, key: str, data: bytes) -> None:
         """Write an object that must not exist yet; raises Failed when it does."""
         with self._explained(key):
-            obstore.put(self._store, key, data, mode="create")
+            store = self._store
+            if isinstance(store, LocalStore):
+                obstore.put(store, key, data, mode="create")
+            else:
+                write_once.put_new(store, self._place, key, data)
 
     def get(self, key: str) -> bytes:
         """The whole object; raises Damaged when it is missing."""
@@ -97,14 +111,20 @@ class Store:
                 return False
         return True
 
-    def open_input(self, key: str) -> "io.RawIOBase":
+    def open_input(self, key: str) -> Input:
         """The object as a seekable file, for readers of Parquet footers."""
         with self._explained(key):
             reader = obstore.open_reader(self._store, key, buffer_size=_READ_CHUNK)
-        return _Input(reader, lambda: self._explained(key))
+        return Input(reader, lambda: self._fetched(key), lambda: self._explained(key))
 
     def writer(self, key: str) -> "ObjectWriter":
-        """A stream into a new object; an exception in its `with` block publishes nothing."""
+        """A stream into a new object; an exception in its `with` block publishes nothing.
+
+        Raises Failed when the object exists; no server takes a condition for this kind of write.
+        """
+        if self.exists(key):
+            with self._explained(key):
+                raise AlreadyExistsError(key)
         upload = obstore.open_writer(
             self._store, key, buffer_size=_UPLOAD_CHUNK, max_concurrency=_UPLOADS_AT_ONCE
         )
@@ -125,9 +145,15 @@ class Store:
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; those that do not exist are no error."""
-        for key in keys:
-            with self._explained(key), suppress(FileNotFoundError):
-                obstore.delete(self._store, key)
+        store = self._store
+        if isinstance(store, LocalStore):
+            for key in keys:
+                with self._explained(key), suppress(FileNotFoundError):
+                    obstore.delete(store, key)
+        elif keys:
+            # A thousand in one request; S3 has no error for those that are not there.
+            with self._explained(keys[0]):
+                obstore.delete(store, keys)
 
     def delete_folder(self, prefix: str) -> int:
         """Remove everything under `prefix`, which ends in a slash; returns how many objects.
@@ -141,18 +167,33 @@ class Store:
             shutil.rmtree(self._folder / prefix, ignore_errors=True)
         return len(keys)
 
+    def _fetched(self, key: str) -> IO[bytes]:
+        # It is the caller's to close, and gone with this process in any case.
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+        for chunk in self.chunks(key):
+            file.write(chunk)
+        return file
+
+    @property
+    def _store(self) -> LocalStore | S3Store:
+        if self._s3 is None:
+            return self._local
+        return self._s3.later if self._answered else self._s3.first
+
+    @property
+    def _place(self) -> str:
+        return f"{self._s3.server} {self._s3.bucket}" if self._s3 else ""
+
     @contextmanager
     def _explained(self, key: str) -> Generator[None]:
         """Turn the object store's errors into ours: one sentence with the object's address."""
         try:
             yield
-        except FileNotFoundError as error:
-            raise Damaged(f"{self.uri(key)} is missing") from error
-        except AlreadyExistsError as error:
-            raise Failed(f"{self.uri(key)} exists already and objects are never changed") from error
         except (BaseError, OSError) as error:
-            reason = str(error).strip().splitlines()[:1]
-            raise Failed(f"the store failed at {self.uri(key)}: {' '.join(reason)}") from error
+            self._answered |= isinstance(error, (FileNotFoundError, AlreadyExistsError))
+            bucket, server = (self._s3.bucket, self._s3.server) if self._s3 else ("", "")
+            raise explain.explained(error, self.uri(key), bucket, server) from error
+        self._answered = True
 
 
 class ObjectWriter(io.RawIOBase):
@@ -201,39 +242,3 @@ class ObjectWriter(io.RawIOBase):
         with self._explained():
             self._upload.__exit__(kind, error, trace)
         super().close()
-
-
-class _Input(io.RawIOBase):
-    """obstore's reader as a RawIOBase, which pyarrow accepts."""
-
-    def __init__(self, reader: Any, explained: Callable[[], AbstractContextManager[None]]) -> None:
-        super().__init__()
-        self._reader = reader
-        self._explained = explained
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return int(self._reader.tell())
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        return int(self._reader.seek(offset, whence))
-
-    def read(self, size: int = -1, /) -> bytes:
-        with self._explained():
-            return bytes(self._reader.read(None if size < 0 else size))
-
-
-def _s3_store(bucket: str, prefix: str) -> S3Store:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    options: dict[str, Any] = {}
-    if endpoint:
-        options["endpoint"] = endpoint
-        options["virtual_hosted_style_request"] = False
-    if endpoint.startswith("http://"):
-        options["client_options"] = {"allow_http": True}
-    return S3Store(bucket, prefix=prefix or None, **options)
