@@ -13,7 +13,7 @@ import psycopg
 from psycopg import errors
 
 from backup_pipelines.errors import Damaged, Failed
-from backup_pipelines.manifest import DdlSection, Manifest
+from backup_pipelines.manifest import DdlObject, DdlSection, Manifest
 from backup_pipelines.postgres import ddl
 from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.queries import query
@@ -86,12 +86,20 @@ def prepare(connection: Connection, store: Store, entry: Manifest) -> DdlPlan:
 def read_section(store: Store, section: DdlSection) -> list[ddl.Entry]:
     """The entries of a section; raises Damaged unless file and every object match the manifest."""
     data = store.get(section.key)
-    if hashlib.sha256(data).hexdigest() != section.sha256:
+    if (len(data), hashlib.sha256(data).hexdigest()) != (section.size_bytes, section.sha256):
         raise Damaged(f"{store.uri(section.key)} is not the DDL that its manifest describes")
-    entries = ddl.split(data.decode("utf-8"))
-    if [entry.sha256 for entry in entries] != [entry.sha256 for entry in section.objects]:
+    try:
+        entries = ddl.split(data.decode("utf-8"))
+    except (Damaged, UnicodeDecodeError) as error:
+        raise Damaged(f"{store.uri(section.key)} is no DDL: {error}") from error
+    if [_as_described(e) for e in entries] != [_as_described(o) for o in section.objects]:
         raise Damaged(f"the objects in {store.uri(section.key)} are not those of its manifest")
     return entries
+
+
+def _as_described(one: ddl.Entry | DdlObject) -> tuple[str, str, str, str, str]:
+    schema = one.schema if isinstance(one, ddl.Entry) else one.schema_name
+    return one.type, schema, one.name, one.owner, one.sha256
 
 
 def apply(connection: Connection, entries: Iterable[ddl.Entry]) -> tuple[str, ...]:
@@ -182,11 +190,6 @@ def _without_existing(entries: Iterable[ddl.Entry], schemas: set[str]) -> Iterat
             yield entry
 
 
-def _one_line(text: str) -> str:
-    """A name as pg_dump's announcements spell it."""
-    return text.replace("\n", " ").replace("\r", " ")
-
-
 def _relax_foreign_keys(
     entries: Iterable[ddl.Entry], manifest: Manifest, tables: set[str]
 ) -> tuple[list[ddl.Entry], list[str]]:
@@ -196,12 +199,12 @@ def _relax_foreign_keys(
     without validating it, is left out.
     """
     held = {table.qualified: table for table in manifest.tables}
-    keys = {_one_line(f"{key.table} {key.name}"): key for key in manifest.foreign_keys}
+    keys = {ddl.announced(f"{key.table} {key.name}"): key for key in manifest.foreign_keys}
     kept: list[ddl.Entry] = []
     skipped: list[str] = []
     for entry in entries:
         key = keys.get(f"{entry.schema}.{entry.name}") if entry.type == "FK CONSTRAINT" else None
-        if key is not None and _one_line(key.references) not in tables:
+        if key is not None and ddl.announced(key.references) not in tables:
             skipped.append(f"key {key.name} of {key.table}: no {key.references} in here")
         elif key is None or not key.validated or key.table not in held or key.references in held:
             kept.append(entry)

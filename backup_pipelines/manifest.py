@@ -3,6 +3,7 @@
 docs/format.md describes the JSON for people who write another reader.
 """
 
+import hashlib
 from datetime import datetime
 from typing import Literal
 
@@ -16,6 +17,9 @@ FORMAT_VERSION = 1
 
 # The recipe of `postgres/digest.py`; digests of different versions must never be compared.
 DIGEST_VERSION = 1
+
+# The seal is the document's last field, so that what it covers is simply the bytes before it.
+_SEAL_BEGINS, _SEAL_ENDS = b',\n "seal": "', b'"\n}'
 
 
 class _Record(BaseModel):
@@ -201,8 +205,19 @@ class Manifest(_Record):
         return "" if self.scope == "full" else ", ".join(self.modules)
 
     def to_json(self) -> bytes:
-        """The manifest as it is stored."""
-        return self.model_dump_json(by_alias=True, indent=1).encode()
+        """The manifest as it is stored, with its seal."""
+        return with_seal(self.model_dump_json(by_alias=True, indent=1).encode())
+
+
+def with_seal(document: bytes) -> bytes:
+    """A JSON object, ending in a line with its brace, with the sha256 of itself as last field."""
+    body = document.removesuffix(b"\n}")
+    return body + _SEAL_BEGINS + hashlib.sha256(body).hexdigest().encode() + _SEAL_ENDS
+
+
+def _is_sealed(data: bytes) -> bool:
+    body, _, rest = data.rpartition(_SEAL_BEGINS)
+    return rest == hashlib.sha256(body).hexdigest().encode() + _SEAL_ENDS
 
 
 class _Version(BaseModel):
@@ -212,7 +227,8 @@ class _Version(BaseModel):
 def parse(data: bytes, key: str) -> Manifest:
     """The manifest in `data`, which came from `key`.
 
-    Raises NewerFormat for a format this version does not know, Damaged for anything malformed.
+    Raises NewerFormat for a format this version does not know, Damaged for anything malformed and
+    for bytes that are not those it was sealed with.
     """
     try:
         version = _Version.model_validate_json(data).format_version
@@ -220,6 +236,11 @@ def parse(data: bytes, key: str) -> Manifest:
             raise NewerFormat(
                 f"{key} has format version {version}, this version reads up to "
                 f"{FORMAT_VERSION}: upgrade backup_pipelines to read it"
+            )
+        if not _is_sealed(data):
+            raise Damaged(
+                f"{key} is not a valid manifest: its bytes are not those that its seal is of, so "
+                "it was damaged or changed after it was written"
             )
         return Manifest.model_validate_json(data)
     except ValidationError as error:

@@ -13,8 +13,9 @@ from backup_pipelines.planned import Plan, TablePlan, refuse_impossible
 from backup_pipelines.postgres.comparison import Mode
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.scene import Digests, look
-from backup_pipelines.selection import Selection
+from backup_pipelines.selection import Selection, select
 from backup_pipelines.storage.store import Store
+from backup_pipelines.verify import verify
 
 __all__ = ["Plan", "TablePlan", "plan_restore", "refuse_impossible"]
 
@@ -37,8 +38,32 @@ def plan_restore(
     """The plan of a restore; everything it stages is rolled back.
 
     What stands against the restore is in the plan. Raises NotFound or Refused for a selection that
-    the backup does not hold, Failed when the database cannot be read.
+    the backup does not hold, Damaged before anything is staged, Failed when the database cannot be
+    read.
     """
+    started = time.monotonic()
+    verify_selected(store, entry, selection, report)
+    verified = time.monotonic() - started
+    plan = plan_verified(store, entry, target_url, selection=selection, mode=mode, report=report)
+    return replace(plan, estimated_seconds=round(plan.estimated_seconds + verified, 1))
+
+
+def verify_selected(store: Store, entry: Manifest, selection: Selection, report: Report) -> None:
+    """Read back what a plan or a restore of the selection reads; raises what `verify` raises."""
+    tables = select(entry, selection)
+    verify(store, entry.model_copy(update={"tables": tables}), report=report)
+
+
+def plan_verified(
+    store: Store,
+    entry: Manifest,
+    target_url: str,
+    *,
+    selection: Selection,
+    mode: Mode,
+    report: Report,
+) -> Plan:
+    """`plan_restore` for objects that have just been verified."""
     started = time.monotonic()
     with connected(target_url, what=f"the database of {entry.system}") as connection:
         try:

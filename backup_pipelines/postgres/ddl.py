@@ -57,6 +57,11 @@ class Entry:
         return hashlib.sha256("\n".join(self.statements).encode()).hexdigest()
 
 
+def announced(name: str) -> str:
+    """A name as pg_dump's announcements spell it."""
+    return name.replace("\n", " ").replace("\r", " ")
+
+
 def split(text: str) -> list[Entry]:
     """The entries of a section in order, without pg_dump's preamble of SET statements.
 
