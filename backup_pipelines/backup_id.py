@@ -4,7 +4,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, cast
 
 from backup_pipelines.errors import Refused
 
@@ -47,6 +47,11 @@ class BackupId:
         except ValueError:
             return False
         return True
+
+    @property
+    def type(self) -> BackupType:
+        """The type in the id."""
+        return cast(BackupType, self.text.split("-")[1])
 
     @property
     def started_at(self) -> datetime:

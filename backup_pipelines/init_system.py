@@ -36,7 +36,8 @@ from backup_pipelines.proposals import (
     propose_modules,
     unwritable,
 )
-from backup_pipelines.system import System, parse_size
+from backup_pipelines.settings import parse_size
+from backup_pipelines.system import System
 
 _STORAGE_LIMIT = "10 GB"
 

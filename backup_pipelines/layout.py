@@ -62,6 +62,39 @@ def drill_key(system: str, backup_id: str, at: str) -> str:
     return f"{drills_prefix(system)}{backup_id}/{at}.json"
 
 
+def audit_prefix(system: str) -> str:
+    """The folder of the audit trail."""
+    return f"{system}/audit/"
+
+
+def audit_key(system: str, sequence: int) -> str:
+    """One record of the audit trail; `sequence` counts from 1, without a gap."""
+    return f"{audit_prefix(system)}{sequence:012d}.json"
+
+
+def health_prefix(system: str) -> str:
+    """The folder of what was found each time the health was looked at."""
+    return f"{system}/health/"
+
+
+def health_key(system: str, at: str) -> str:
+    """What was found at one time; `at` is a stamp as `state_log.stamp` makes it."""
+    return f"{health_prefix(system)}{at}.json"
+
+
+StateKind = Literal["pins", "verifications", "removals", "freezes"]
+
+
+def states_prefix(system: str, kind: StateKind) -> str:
+    """The folder of what became of backups (or guards) in one respect."""
+    return f"{system}/{kind}/"
+
+
+def state_key(system: str, kind: StateKind, subject: str, at: str, state: str) -> str:
+    """One change of state of one subject, a backup's id or a guard's name."""
+    return f"{states_prefix(system, kind)}{subject}/{at}-{state}.json"
+
+
 def requests_prefix(system: str) -> str:
     """The folder of what the application asks for."""
     return f"{system}/requests/"

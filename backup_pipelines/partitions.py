@@ -84,6 +84,11 @@ def verify_job(system: str) -> str:
     return f"{system}_verify"
 
 
+def verify_rotation_job(system: str) -> str:
+    """The job that reads back the backups that were verified longest ago."""
+    return f"{system}_verify_rotation"
+
+
 def restore_into_job(system: str) -> str:
     """The job that restores a backup into an empty database."""
     return f"{system}_restore_into"
@@ -112,6 +117,94 @@ def request_job(system: str) -> str:
 def requests_sensor(system: str) -> str:
     """The sensor that looks for requests of the application."""
     return f"{system}_requests"
+
+
+def health_key(system: str) -> dg.AssetKey:
+    """The asset whose checks are the guards, and whose numbers are plotted."""
+    return dg.AssetKey([system, "health"])
+
+
+def health_job(system: str) -> str:
+    """The job that looks at the health of a system's backups and tells people what changed."""
+    return f"{system}_health"
+
+
+def prune_job(system: str) -> str:
+    """The job that removes what retention no longer keeps."""
+    return f"{system}_prune"
+
+
+def delete_job(system: str) -> str:
+    """The job that removes one backup by hand."""
+    return f"{system}_delete"
+
+
+def pin_job(system: str) -> str:
+    """The job that keeps a backup from being pruned."""
+    return f"{system}_pin"
+
+
+def unpin_job(system: str) -> str:
+    """The job that lets retention decide about a backup again."""
+    return f"{system}_unpin"
+
+
+def reconcile_job(system: str) -> str:
+    """The job that compares store and catalog."""
+    return f"{system}_reconcile"
+
+
+def acknowledge_job(system: str) -> str:
+    """The job by which a person ends a freeze of pruning."""
+    return f"{system}_acknowledge"
+
+
+def operations_by_job(system: str) -> Mapping[str, str]:
+    """The jobs whose runs are operations, and which; looking at the health is none."""
+    # Not by their prefix alone: `crm_eu` has jobs that begin with `crm_`.
+    made = (
+        backup_job(system),
+        drill_job(system),
+        verify_job(system),
+        restore_into_job(system),
+        plan_job(system),
+        restore_job(system),
+        undo_job(system),
+        request_job(system),
+        prune_job(system),
+        delete_job(system),
+        pin_job(system),
+        unpin_job(system),
+        reconcile_job(system),
+        acknowledge_job(system),
+    )
+    by_name = {job: job.removeprefix(f"{system}_") for job in made}
+    return by_name | {verify_rotation_job(system): "verify"}
+
+
+def schedule_of(job: str) -> str:
+    """The schedule of a job; people switch it on and off."""
+    return f"{job}_schedule"
+
+
+def module_schedule(system: str, module: str) -> str:
+    """The schedule of one module's backups."""
+    return schedule_of(f"{system}_{module}_backup")
+
+
+def due_sensor(system: str) -> str:
+    """The sensor that launches what is overdue: missed ticks and retries of what failed."""
+    return f"{system}_due"
+
+
+def prune_sensor(system: str) -> str:
+    """The sensor that requests a prune after each backup."""
+    return f"{system}_prune_after_backup"
+
+
+def health_sensor(system: str) -> str:
+    """The sensor that has the health looked at after each run, and regularly."""
+    return f"{system}_health_watch"
 
 
 def op_of(job: str) -> str:

@@ -6,9 +6,22 @@ validation and the command line share one definition.
 
 import re
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from backup_pipelines.settings import (
+    VARIABLE,
+    ActivityLogSpec,
+    DrillSpec,
+    GuardsSpec,
+    NotificationSpec,
+    ReconcileSpec,
+    RetentionSpec,
+    ScheduleSpec,
+    Section,
+    Size,
+    VerifySpec,
+)
 
 # Dagster's group names and partition set names allow no other characters.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -17,9 +30,6 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 OTHER = "other"
 _RESERVED_MODULES = {OTHER, "catalog"}
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB)")
-_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
 
 def _check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
@@ -27,28 +37,10 @@ def _check_name(name: str) -> str:
     return name
 
 
-def parse_size(text: str) -> int:
-    """Bytes in a size such as `10 GB` (decimal units); raises ValueError otherwise."""
-    match = _SIZE.fullmatch(text.strip().upper())
-    if match is None:
-        raise ValueError(f"{text!r} is not a size: write a number and B, KB, MB, GB or TB")
-    return int(float(match[1]) * _UNITS[match[2]])
-
-
-def _check_size(text: str) -> str:
-    parse_size(text)
-    return text
-
-
 Name = Annotated[str, AfterValidator(_check_name)]
-Size = Annotated[str, AfterValidator(_check_size)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModuleSpec(_Section):
+class ModuleSpec(Section):
     """The tables of one module."""
 
     tables: list[str] = Field(
@@ -57,58 +49,19 @@ class ModuleSpec(_Section):
         "pattern. A table named outright belongs where it is named, whatever patterns say.",
     )
     description: str = Field(default="", description="What the module holds, shown in the UI.")
+    schedule: ScheduleSpec | None = Field(
+        default=None, description="When the module alone is backed up, beside the whole system."
+    )
 
 
-class ExcludedSpec(_Section):
+class ExcludedSpec(Section):
     """Tables whose rows are left out on purpose."""
 
     table: str = Field(description="Table or pattern, as in a module.")
     reason: str = Field(min_length=3, description="Why its rows are left out; kept in manifests.")
 
 
-class ScheduleSpec(_Section):
-    """When the system backs itself up."""
-
-    every: Literal["every_2_days", "daily", "weekly", "never"] = Field(
-        default="every_2_days", description="The period between scheduled backups."
-    )
-    at: str = Field(
-        default="02:00",
-        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
-        description="Local time of day at which a backup becomes due, HH:MM.",
-    )
-    timezone: str = Field(default="UTC", description="IANA time zone of `at`.")
-
-    @model_validator(mode="after")
-    def _check_zone(self) -> "ScheduleSpec":
-        try:
-            ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(
-                f"timezone: {self.timezone!r} is no IANA time zone; write one such as Europe/Paris"
-            ) from error
-        return self
-
-
-class RetentionSpec(_Section):
-    """Which backups are kept."""
-
-    keep_last: int = Field(
-        default=30, ge=1, description="How many of the newest completed backups are kept."
-    )
-
-
-class DrillSpec(_Section):
-    """Where drills restore to."""
-
-    server_url_env: str = Field(
-        default="",
-        description="Environment variable with the URL of a server whose role may create "
-        "databases; empty means the embedded server.",
-    )
-
-
-class RequestsSpec(_Section):
+class RequestsSpec(Section):
     """What the application may ask for by requests in the store."""
 
     operations: list[Literal["backup", "restore"]] = Field(
@@ -118,7 +71,7 @@ class RequestsSpec(_Section):
     )
 
 
-class System(_Section):
+class System(Section):
     """One source database and its modules."""
 
     system: Name = Field(description="Short name of the system; prefix of its assets and objects.")
@@ -153,7 +106,30 @@ class System(_Section):
     storage_limit: Size = Field(
         default="10 GB", description="How much the system's backups may take in the store."
     )
-    drill: DrillSpec = Field(default_factory=DrillSpec, description="Where drills restore to.")
+    drill: DrillSpec = Field(
+        default_factory=DrillSpec, description="Where drills restore to, and how often."
+    )
+    verify: VerifySpec = Field(
+        default_factory=VerifySpec, description="How often every backup is read back."
+    )
+    reconcile: ReconcileSpec = Field(
+        default_factory=ReconcileSpec, description="How often store and catalog are compared."
+    )
+    guards: GuardsSpec = Field(
+        default_factory=GuardsSpec, description="From when on something is wrong."
+    )
+    notifications: list[NotificationSpec] = Field(
+        default_factory=lambda: [NotificationSpec()], description="Who is told what."
+    )
+    heartbeat_url_env: str = Field(
+        default="BACKUP_HEARTBEAT_URL",
+        pattern=VARIABLE,
+        description="Environment variable with a URL that is asked for when all is well, and with "
+        "/fail behind it when not, so that an outside watchdog misses a dead daemon.",
+    )
+    activity_log: ActivityLogSpec | None = Field(
+        default=None, description="The application's own log, which shall tell of operations too."
+    )
     requests: RequestsSpec = Field(
         default_factory=RequestsSpec,
         description="What the application may ask for by requests in the store.",

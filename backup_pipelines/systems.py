@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from types import NoneType
 from typing import Any, cast, get_args
 
 import yaml
@@ -191,11 +192,17 @@ def _fields(model: type[BaseModel], location: Location) -> Mapping[str, FieldInf
     for step in location:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             field = kind.model_fields.get(str(step))
-            kind = field.annotation if field else None
+            kind = _present(field.annotation) if field else None
         else:
             # A list of sections, or sections by name: what it holds comes last.
             kind = (get_args(kind) or (None,))[-1]
     return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+
+
+def _present(kind: Any) -> Any:
+    """The kind of a field that may be left out: of `X | None`, X."""
+    kinds = [each for each in get_args(kind) if each is not NoneType]
+    return kinds[0] if NoneType in get_args(kind) and len(kinds) == 1 else kind
 
 
 def _did_you_mean(key: str, known: Iterable[str]) -> str:

@@ -62,7 +62,8 @@ def test_an_unknown_key_is_refused_with_a_suggestion(folder: Path) -> None:
 def test_an_unknown_key_like_no_other_gets_the_list_of_keys(folder: Path) -> None:
     write(folder, HEAD + "      tables: [leads]\n      qqq: 1\n")
     assert problems(folder) == [
-        "defs/crm/defs.yaml:9: modules.leads.qqq: unknown key; there are tables, description"
+        "defs/crm/defs.yaml:9: modules.leads.qqq: unknown key; "
+        "there are tables, description, schedule"
     ]
 
 
@@ -77,7 +78,14 @@ def test_an_unknown_key_like_no_other_gets_the_list_of_keys(folder: Path) -> Non
         ("  schedule:\n    at: '25:00'", "10: schedule.at: not valid; Local time of day"),
         ("  schedule:\n    timezone: Mars", "10: schedule.timezone: 'Mars' is no IANA"),
         ("  schedule: daily", "9: schedule: must be a section with keys of its own"),
-        ("  retention: {keep_last: 0}", "9: retention.keep_last: must be greater than"),
+        ("  retention: {keep_last: -1}", "9: retention.keep_last: must be greater than"),
+        ("  retention: {keep_last: 0}", "9: retention: the policy keeps nothing"),
+        ("  activity_log: {table: a}", "9: activity_log.database_url_env: missing; Environment"),
+        ("  guards: {storage_warn_percent: 99}", "9: guards.storage_warn_percent: is above"),
+        ("  schedule: {every: cron, cron: '* * * * * *'}", "9: schedule.cron: '* * * * * *' is no"),
+        ("  schedule: {every: cron, cron: 0 2 LW * *}", "9: schedule.cron: '0 2 LW * *' is no"),
+        ("  schedule: {every: cron}", "9: schedule.cron: goes with every: cron"),
+        ("  schedule: {every: cron, cron: at noon}", "9: schedule.cron: 'at noon' is no cron"),
         ("  storage_limit: lots", "9: storage_limit: 'lots' is not a size"),
         ("  excluded: [{table: a}]", "9: excluded.0.reason: missing; Why its rows are left out"),
         ("  excluded:\n  - {table: a, reason: abc}\n  - {tabel: b, reason: abc}",
