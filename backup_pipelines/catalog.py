@@ -5,9 +5,11 @@ The store's manifests are the truth; Dagster's partitions mirror them (DESIGN.md
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
 
-from backup_pipelines import layout, manifest
+from backup_pipelines import layout, manifest, state_log
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.errors import Damaged, NewerFormat, NotFound
 from backup_pipelines.manifest import Manifest
@@ -17,6 +19,59 @@ from backup_pipelines.storage.store import Store
 _READS_AT_ONCE = 16
 
 LATEST = "latest"
+
+# What the objects of `state_log` say of a backup; the newest of each kind counts.
+PINNED, UNPINNED = "pinned", "unpinned"
+INTACT, DAMAGED = "intact", "damaged"
+STARTED, REFUSED, DONE, WITHDRAWN = "started", "refused", "done", "withdrawn"
+
+Status = Literal["completed", "damaged"]
+
+
+@dataclass(frozen=True)
+class States:
+    """What has become of a system's backups since they were made, by id; at first, nothing."""
+
+    pinned: frozenset[str] = frozenset()
+    intact: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+    damaged: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+    removing: frozenset[str] = frozenset()
+
+
+NOTHING_KNOWN = States()
+"""The states of a new backup."""
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """A backup and what has become of it."""
+
+    manifest: Manifest
+    pinned: bool
+    status: Status
+    verified_at: datetime | None
+    """When it was last found whole; None for a damaged one."""
+
+
+def states(store: Store, system: str) -> States:
+    """What has become of a system's backups, by three listings."""
+    pins = state_log.latest(store, system, "pins").values()
+    verifications = state_log.latest(store, system, "verifications").values()
+    removals = state_log.latest(store, system, "removals").values()
+    return States(
+        pinned=frozenset(one.subject for one in pins if one.state == PINNED),
+        intact={one.subject: one.at for one in verifications if one.state == INTACT},
+        damaged={one.subject: one.at for one in verifications if one.state == DAMAGED},
+        removing=frozenset(one.subject for one in removals if one.state == STARTED),
+    )
+
+
+def describe(entry: Manifest, known: States) -> CatalogEntry:
+    """A backup with what is known of it; a sealed one has been read back when it was made."""
+    if entry.id in known.damaged:
+        return CatalogEntry(entry, entry.id in known.pinned, "damaged", None)
+    verified_at = known.intact.get(entry.id, entry.created_at)
+    return CatalogEntry(entry, entry.id in known.pinned, "completed", verified_at)
 
 
 def ids(store: Store, system: str) -> list[str]:
@@ -36,10 +91,7 @@ def load(store: Store, system: str, backup_id: str) -> Manifest:
 
 
 def backups(store: Store, system: str) -> list[Manifest]:
-    """Every whole backup of a system, newest first; those that `listing` cannot read are left out.
-
-    So `latest` never means a backup whose manifest is damaged.
-    """
+    """Every sealed backup of a system, newest first; those `listing` cannot read are left out."""
     return listing(store, system).backups
 
 
@@ -48,7 +100,19 @@ class Listing:
     """A system's backups, newest first, and what is wrong with manifests that cannot be read."""
 
     backups: list[Manifest]
-    unreadable: list[str]
+    states: States
+    problems: Mapping[str, str]
+    """Id to what is wrong with its manifest."""
+
+    @property
+    def unreadable(self) -> list[str]:
+        """What is wrong with each manifest that cannot be read."""
+        return list(self.problems.values())
+
+    @property
+    def entries(self) -> list[CatalogEntry]:
+        """The backups with what has become of them, newest first."""
+        return [describe(entry, self.states) for entry in self.backups]
 
 
 def listing(store: Store, system: str) -> Listing:
@@ -63,35 +127,47 @@ def listing(store: Store, system: str) -> Listing:
             return str(error)
 
     with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
-        found = list(pool.map(read, ids(store, system)))
-    whole = [entry for entry in found if isinstance(entry, Manifest)]
+        known = pool.submit(states, store, system)
+        folders = ids(store, system)
+        found = dict(zip(folders, pool.map(read, folders), strict=True))
+    whole = [entry for entry in found.values() if isinstance(entry, Manifest)]
     return Listing(
         backups=sorted(whole, key=lambda entry: (entry.snapshot_at, entry.id), reverse=True),
-        unreadable=[problem for problem in found if isinstance(problem, str)],
+        states=known.result(),
+        problems={name: entry for name, entry in found.items() if isinstance(entry, str)},
     )
 
 
 def find(store: Store, system: str, backup: str) -> Manifest:
-    """The backup that `backup` names: an id, or `latest` for the newest full one."""
+    """The backup that `backup` names: an id, or `latest` for the newest full one.
+
+    `latest` is never one that was found damaged, whose manifest is, or that is being removed.
+    """
     if backup != LATEST:
         return load(store, system, backup)
-    full = [entry for entry in backups(store, system) if entry.scope == "full"]
-    if not full:
-        raise NotFound(
-            f"{system} has no full backup yet; take one: backup-pipelines backup {system}"
-        )
-    return full[0]
+    found = listing(store, system)
+    full = [entry for entry in found.entries if entry.manifest.scope == "full"]
+    for entry in full:
+        if entry.status == "completed" and entry.manifest.id not in found.states.removing:
+            return entry.manifest
+    what = "no full backup yet" if not full else "no full backup that is whole"
+    raise NotFound(f"{system} has {what}; take one: backup-pipelines backup {system}")
 
 
-def row(entry: Manifest) -> Mapping[str, object]:
-    """The catalog row of a backup, as `list --json` prints it and Dagster's metadata shows it."""
+def row(entry: Manifest, known: States = NOTHING_KNOWN) -> Mapping[str, object]:
+    """The catalog row of a backup, as `list --json` prints it and Dagster's metadata shows it.
+
+    Without `known` it is the row of a new backup.
+    """
+    described = describe(entry, known)
+    verified_at = described.verified_at
     return {
         "id": entry.id,
         "system": entry.system,
         "type": entry.type,
         "scope": entry.scope,
         "module": entry.module,
-        "status": "completed",
+        "status": described.status,
         "created_at": entry.created_at.isoformat(),
         "created_by": entry.created_by,
         "snapshot_at": entry.snapshot_at.isoformat(),
@@ -99,7 +175,8 @@ def row(entry: Manifest) -> Mapping[str, object]:
         "records_count": entry.records_count,
         "size_bytes": entry.size_bytes,
         "seconds": round(entry.seconds, 3),
-        "pinned": False,
+        "pinned": described.pinned,
+        "verified_at": None if verified_at is None else verified_at.isoformat(),
         "label": entry.label,
         "file_name": "manifest.json",
         "path": layout.backup_prefix(entry.system, entry.id),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from backup_pipelines import catalog, layout
+from backup_pipelines import catalog, layout, removal
 from backup_pipelines.storage.store import Store
 
 
@@ -31,13 +31,30 @@ def unsealed(store: Store, system: str) -> list[str]:
 def remove(store: Store, system: str, report: Callable[[str], None]) -> list[str]:
     """Remove every folder without a manifest and return their ids.
 
-    The caller holds the system's lock, so that no other backup can be in progress.
+    The caller holds the system's lock, so that no other backup can be in progress. What other
+    backups name stays, and so do the folders of removals that are not finished.
     """
     found = unsealed(store, system)
+    if not found:
+        return []
+    busy = removal.unfinished(store, system)
+    needed = removal.in_use(store, system, layout.backups_prefix(system))
+    removed: list[str] = []
     for backup_id in found:
-        count = store.delete_folder(layout.backup_prefix(system, backup_id))
+        prefix = layout.backup_prefix(system, backup_id)
+        if backup_id in busy:
+            continue
+        if any(key.startswith(prefix) for key in needed):
+            keys = [item.key for item in store.objects(prefix) if item.key not in needed]
+            if not keys:
+                continue
+            store.delete(keys)
+            count = len(keys)
+        else:
+            count = store.delete_folder(prefix)
         report(f"removed {count} objects that the unfinished backup {backup_id} had left")
-    return found
+        removed.append(backup_id)
+    return removed
 
 
 def abandon(store: Store, system: str, backup_id: str) -> None:

@@ -1,16 +1,21 @@
 """Verifying a backup: every object read back, every Parquet footer compared with the manifest."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from backup_pipelines import layout
+from backup_pipelines import catalog, layout, state_log
 from backup_pipelines.ddl_restore import read_section
 from backup_pipelines.errors import Damaged
-from backup_pipelines.manifest import Manifest, Part, Table
-from backup_pipelines.postgres.projection import add_digests
+from backup_pipelines.manifest import DIGEST_VERSION, Manifest, Part, Table
+from backup_pipelines.postgres import ddl
+from backup_pipelines.postgres.projection import add_digests, to_digest
+from backup_pipelines.postgres.reader import FIELD_ENCODING, FIELD_TYPE
 from backup_pipelines.storage.store import Store
 
 
@@ -24,16 +29,18 @@ class VerifyResult:
 
 
 def verify(store: Store, entry: Manifest, *, report: Callable[[str], None]) -> VerifyResult:
-    """Read every byte of a backup; raises Damaged with every object that is not as it was."""
-    problems: list[str] = []
+    """Read every byte of a backup; raises Damaged with every object that is not as it was.
+
+    What reads rows or DDL of a backup calls this first, so that nothing is done with half of it.
+    """
+    problems = _manifest_problems(store, entry)
     objects = size = 0
-    if sorted(section.section for section in entry.ddl) != ["post-data", "pre-data"]:
-        problems.append("the manifest does not name the two sections of the DDL")
     for section in entry.ddl:
-        try:
-            read_section(store, section)
-        except Damaged as error:
-            problems.append(str(error))
+        if _is_ours(entry, section.key):
+            try:
+                read_section(store, section)
+            except Damaged as error:
+                problems.append(str(error))
         objects, size = objects + 1, size + section.size_bytes
     for table in entry.tables:
         problems += _table_problems(store, entry, table)
@@ -47,24 +54,119 @@ def verify(store: Store, entry: Manifest, *, report: Callable[[str], None]) -> V
     return VerifyResult(entry.id, objects, size)
 
 
-def _table_problems(store: Store, entry: Manifest, table: Table) -> list[str]:
+def check(
+    store: Store,
+    entry: Manifest,
+    *,
+    report: Callable[[str], None],
+    operator: str = "",
+    now: datetime | None = None,
+) -> VerifyResult:
+    """Verify a backup and remember in the store how it ended; raises what `verify` raises.
+
+    A store that cannot be read says nothing about the backup, and nothing is remembered of it.
+    """
+    try:
+        result = verify(store, entry, report=report)
+    except Damaged as error:
+        remember(store, entry, str(error), operator=operator, now=now)
+        raise
+    remember(store, entry, None, operator=operator, now=now)
+    return result
+
+
+def remember(
+    store: Store,
+    entry: Manifest,
+    problem: str | None,
+    *,
+    operator: str = "",
+    now: datetime | None = None,
+) -> None:
+    """Write what is wrong with a backup, or that nothing is: the catalog's status from now on."""
+    state = catalog.INTACT if problem is None else catalog.DAMAGED
+    content = {"operator": operator, "message": problem or ""}
+    state_log.append(store, entry.system, "verifications", entry.id, state, content, now=now)
+
+
+def damaged(store: Store, system: str) -> dict[str, datetime]:
+    """Ids of the backups last found damaged, and when that was."""
+    return dict(catalog.states(store, system).damaged)
+
+
+def _manifest_problems(store: Store, entry: Manifest) -> list[str]:
+    """What the manifest says that no manifest of a backup says."""
+    problems: list[str] = []
+    if entry.digest_version != DIGEST_VERSION:
+        problems.append(
+            f"its digests are of version {entry.digest_version}, which cannot be compared with "
+            f"those of version {DIGEST_VERSION}"
+        )
+    if sorted(section.section for section in entry.ddl) != ["post-data", "pre-data"]:
+        problems.append("the manifest does not name the two sections of the DDL")
+    names = [table.qualified for table in entry.tables]
+    problems += [f"the manifest names {name} twice" for name in _repeated(names)]
+    parts = chain.from_iterable(table.parts for table in entry.tables)
+    keys = [*(section.key for section in entry.ddl), *(part.key for part in parts)]
+    problems += [f"the manifest names {store.uri(key)} twice" for key in _repeated(keys)]
+    problems += [
+        f"{section.key}, a section of the DDL, is no object of {entry.system}'s backups"
+        for section in entry.ddl
+        if not _is_ours(entry, section.key)
+    ]
+    return problems + _without_ddl(entry)
+
+
+def _without_ddl(entry: Manifest) -> list[str]:
+    """What an empty database would not have when its rows or positions come."""
+    made = {(o.type, o.schema_name, o.name) for section in entry.ddl for o in section.objects}
+    needed = [
+        *(("TABLE", table.schema_name, table.name) for table in entry.tables),
+        *(("SEQUENCE", one.schema_name, one.name) for one in entry.sequences),
+        *(("MATERIALIZED VIEW", view.schema_name, view.name) for view in entry.materialized_views),
+    ]
+    return [
+        f"the DDL does not create {kind.lower()} {schema}.{name}"
+        for kind, schema, name in needed
+        if (kind, ddl.announced(schema), ddl.announced(name)) not in made
+    ]
+
+
+def _repeated(names: list[str]) -> list[str]:
+    return sorted(name for name, times in Counter(names).items() if times > 1)
+
+
+def _is_ours(entry: Manifest, key: str) -> bool:
     # An object may lie in an earlier backup of the system, and nowhere else.
-    folder = layout.backups_prefix(entry.system)
+    inside = key.startswith(layout.backups_prefix(entry.system))
+    return inside and not {"", ".", ".."} & set(key.split("/"))
+
+
+def _table_problems(store: Store, entry: Manifest, table: Table) -> list[str]:
     problems = [
         f"{part.key}, a part of {table.qualified}, is no object of {entry.system}'s backups"
         for part in table.parts
-        if not part.key.startswith(folder)
+        if not _is_ours(entry, part.key)
     ]
     problems += [
         problem
         for part in table.parts
-        if part.key.startswith(folder) and (problem := _part_problem(store, table, part))
+        if _is_ours(entry, part.key) and (problem := _part_problem(store, table, part))
     ]
-    if table.kind == "table" and table.columns:
+    if sum(part.size_bytes for part in table.parts) != table.size_bytes:
+        problems.append(f"the parts of {table.qualified} do not add up to its bytes")
+    if table.kind == "partitioned":
+        if table.parts or (table.rows, table.digest) != (0, to_digest(0)):
+            problems.append(f"{table.qualified} is partitioned and yet has rows of its own")
+    elif table.columns:
+        if not table.parts:
+            problems.append(f"{table.qualified} has no part, which even one without rows has")
         if sum(part.rows for part in table.parts) != table.rows:
             problems.append(f"the parts of {table.qualified} do not add up to its rows")
         if add_digests([part.digest for part in table.parts]) != table.digest:
             problems.append(f"the digests of {table.qualified}'s parts do not add up to its own")
+    elif table.parts:
+        problems.append(f"{table.qualified} has no columns and yet has parts")
     return problems
 
 
@@ -77,13 +179,18 @@ def _part_problem(store: Store, table: Table, part: Part) -> str:
         if sha256 != part.sha256:
             return f"{name} has other bytes than were written (sha256 {sha256})"
         with pq.ParquetFile(store.open_input(part.key)) as file:
-            rows, names = file.metadata.num_rows, file.schema_arrow.names
+            rows, schema = file.metadata.num_rows, file.schema_arrow
     except Damaged as error:
         return str(error)
     except (pa.ArrowException, OSError) as error:
         return f"{name} is no readable Parquet file: {error}"
     if rows != part.rows:
         return f"{name} has {rows:,} rows instead of {part.rows:,}"
-    if names != [column.name for column in table.columns]:
+    if schema.names != [column.name for column in table.columns]:
         return f"{name} has other columns than {table.qualified}"
+    for number, column in enumerate(table.columns):
+        found = schema.field(number).metadata or {}
+        said = {FIELD_TYPE: column.type.encode(), FIELD_ENCODING: column.encoding.encode()}
+        if any(found.get(key) != value for key, value in said.items()):
+            return f"{name} has another type or encoding of {table.qualified}.{column.name}"
     return ""

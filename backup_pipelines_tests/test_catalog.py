@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backup_pipelines import catalog, layout, leftovers
+from backup_pipelines import catalog, layout, leftovers, pins, state_log, verify
 from backup_pipelines.errors import Damaged, NotFound, Refused
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.storage.store import Store
@@ -128,3 +128,43 @@ def test_rows(store: Store, template: Manifest) -> None:
     assert row["path"] == f"crm/backups/{backup_id}/"
     assert row["status"] == "completed"
     assert row["created_at"] == template.created_at.isoformat()
+
+
+def test_what_has_become_of_backups(store: Store, template: Manifest) -> None:
+    """The listing and the rows show pins and damage; a new backup counts as verified."""
+    ids = [put(store, template, number) for number in range(3)]
+    entries = [catalog.load(store, "crm", backup_id) for backup_id in ids]
+    now = datetime(2026, 2, 1, tzinfo=UTC)
+    pins.pin(store, "crm", ids[0], operator="ann", reason="")
+    verify.remember(store, entries[0], None, now=now)
+    verify.remember(store, entries[1], "a part is missing", now=now)
+    found = catalog.listing(store, "crm")
+    assert [(e.manifest.id, e.pinned, e.status, e.verified_at) for e in found.entries] == [
+        (ids[2], False, "completed", template.created_at),
+        (ids[1], False, "damaged", None),
+        (ids[0], True, "completed", now),
+    ]
+    shown = [catalog.row(entry, found.states) for entry in found.backups]
+    assert [row["status"] for row in shown] == ["completed", "damaged", "completed"]
+    assert [row["pinned"] for row in shown] == [False, False, True]
+    assert [row["verified_at"] for row in shown] == [
+        template.created_at.isoformat(),
+        None,
+        now.isoformat(),
+    ]
+    assert found.states == catalog.states(store, "crm")
+
+
+def test_latest_is_a_good_one(store: Store, template: Manifest) -> None:
+    """A damaged backup, and one that is being removed, is not `latest`, but has its id."""
+    ids = [put(store, template, number) for number in range(3)]
+    verify.remember(store, catalog.load(store, "crm", ids[2]), "a part is missing")
+    assert catalog.find(store, "crm", "latest").id == ids[1]
+    state_log.append(store, "crm", "removals", ids[1], catalog.STARTED, {})
+    assert catalog.find(store, "crm", "latest").id == ids[0]
+    assert [catalog.find(store, "crm", name).id for name in ids] == ids
+    verify.remember(store, catalog.load(store, "crm", ids[0]), "a part is missing")
+    with pytest.raises(NotFound, match="crm has no full backup that is whole"):
+        catalog.find(store, "crm", "latest")
+    verify.remember(store, catalog.load(store, "crm", ids[2]), None)
+    assert catalog.find(store, "crm", "latest").id == ids[2]

@@ -10,14 +10,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from backup_pipelines import catalog
+from backup_pipelines import catalog, state_log, verify
 from backup_pipelines.demo.server import EmbeddedServer
-from backup_pipelines.errors import BackupError, Damaged
+from backup_pipelines.errors import BackupError, Damaged, Failed, NotFound
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.restore import restore_into_empty
 from backup_pipelines.storage.store import Store
-from backup_pipelines.verify import verify
 from backup_pipelines_tests.fix_backup import ignore
+from backup_pipelines_tests.forging import resealed
 
 SCHEMA = """
 CREATE TABLE a AS SELECT g AS id, md5(g::text) AS note FROM generate_series(1, 500) g;
@@ -41,7 +41,7 @@ class Backup:
         """Change the manifest as it is in the store."""
         document = json.loads(self.manifest.read_bytes())
         change(document)
-        self.manifest.write_text(json.dumps(document))
+        self.manifest.write_bytes(resealed(document))
 
     def assert_found(self, *said: str) -> None:
         """Verify and restore both refuse, saying so, and the database stays empty."""
@@ -60,7 +60,7 @@ class Backup:
         return catalog.load(self.store, "sample", self.sealed.id)
 
     def _verify(self) -> None:
-        verify(self.store, self._load(), report=ignore)
+        verify.verify(self.store, self._load(), report=ignore)
 
     def _restore(self) -> None:
         restore_into_empty(self.store, self._load(), self.target, report=ignore)
@@ -86,7 +86,7 @@ def backup(original: tuple[Manifest, Path], store: Store, tmp_path: Path, target
 
 def test_a_whole_backup_verifies(backup: Backup, store: Store) -> None:
     """Verifying reads every object and every byte."""
-    found = verify(store, backup.sealed, report=ignore)
+    found = verify.verify(store, backup.sealed, report=ignore)
     assert (found.objects, found.bytes) == (4, backup.sealed.size_bytes)
 
 
@@ -225,7 +225,7 @@ def test_a_digest_that_only_the_database_can_tell(backup: Backup) -> None:
 
     backup.forge(forge)
     entry = catalog.load(backup.store, "sample", backup.sealed.id)
-    verify(backup.store, entry, report=ignore)
+    verify.verify(backup.store, entry, report=ignore)
     with pytest.raises(BackupError, match=r"public\.a has other content in its 500 rows"):
         restore_into_empty(backup.store, entry, backup.target, report=ignore)
     with psycopg.connect(backup.target) as connection:
@@ -237,3 +237,37 @@ def test_a_manifest_cut_short(backup: Backup) -> None:
     backup.manifest.write_bytes(backup.manifest.read_bytes()[:200])
     with pytest.raises(Damaged, match=r"manifest\.json is not a valid manifest"):
         catalog.load(backup.store, "sample", backup.sealed.id)
+
+
+def test_the_result_is_remembered(backup: Backup) -> None:
+    """A check leaves its result in the store: damaged until a later one finds it whole."""
+    store, entry = backup.store, backup.sealed
+    whole = backup.a.read_bytes()
+    assert verify.check(store, entry, report=ignore).objects == 4
+    assert verify.damaged(store, "sample") == {}
+    backup.a.write_bytes(whole[:-1])
+    with pytest.raises(Damaged, match="bytes instead of"):
+        verify.check(store, entry, report=ignore, operator="ann")
+    assert list(verify.damaged(store, "sample")) == [entry.id]
+    said = state_log.content(store, state_log.latest(store, "sample", "verifications")[entry.id])
+    assert said["operator"] == "ann"
+    assert "bytes instead of" in said["message"]
+    assert catalog.load(store, "sample", entry.id) == entry
+    with pytest.raises(NotFound, match="sample has no full backup that is whole"):
+        catalog.find(store, "sample", "latest")
+    backup.a.write_bytes(whole)
+    verify.check(store, entry, report=ignore)
+    assert verify.damaged(store, "sample") == {}
+    assert catalog.find(store, "sample", "latest").id == entry.id
+
+
+def test_an_unreachable_store_damages_nothing(backup: Backup) -> None:
+    """A store that cannot be read says nothing about the backup."""
+
+    class Unreachable(Store):
+        def checksum(self, key: str) -> tuple[int, str]:
+            raise Failed(f"the store failed at {self.uri(key)}: timeout")
+
+    with pytest.raises(Failed, match="timeout"):
+        verify.check(Unreachable(backup.store.url), backup.sealed, report=ignore)
+    assert state_log.latest(backup.store, "sample", "verifications") == {}

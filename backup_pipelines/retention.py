@@ -1,0 +1,167 @@
+"""Which backups a policy keeps and why: a pure function of what there is.
+
+Only good backups count, and only good ones are ever removed. Ages are measured from the newest good
+backup, never from the clock: neither a clock that jumps nor a long silence makes one old. The time
+of a backup is the database server's, so that two clocks must agree before it makes others old.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from backup_pipelines.backup_id import BackupType
+from backup_pipelines.settings import RetentionRule, RetentionSpec, parse_size
+
+# Clocks of two machines differ by less; what is further ahead was dated by a wrong one.
+_CLOCKS_DIFFER = timedelta(minutes=5)
+
+_BUCKETS: Mapping[str, tuple[str, Callable[[datetime], str]]] = {
+    "keep_daily": ("day", lambda at: f"{at:%Y-%m-%d}"),
+    "keep_weekly": ("week", lambda at: f"{at:%G-W%V}"),
+    "keep_monthly": ("month", lambda at: f"{at:%Y-%m}"),
+}
+
+
+@dataclass(frozen=True)
+class Held:
+    """A backup as retention sees it; `at` is an aware time."""
+
+    id: str
+    type: BackupType
+    full: bool
+    modules: frozenset[str]
+    at: datetime
+    size_bytes: int
+    good: bool
+    pinned: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a backup is kept, and every reason, in words."""
+
+    id: str
+    keep: bool
+    reasons: tuple[str, ...]
+
+
+def decide(spec: RetentionSpec, held: Sequence[Held], now: datetime) -> list[Verdict]:
+    """What becomes of each backup, newest first."""
+    ordered = sorted(held, key=lambda one: (one.at, one.id), reverse=True)
+    counted = [one for one in ordered if one.good and one.at <= now + _CLOCKS_DIFFER]
+    ignored = {one.id for one in ordered} - {one.id for one in counted}
+    reasons: dict[str, list[str]] = {one.id: [] for one in ordered}
+    for one in ordered:
+        if one.pinned:
+            reasons[one.id].append("pinned")
+        if one.id in ignored:
+            reasons[one.id].append(_why_ignored(one))
+    _protect(spec, counted, reasons)
+    protected = {backup_id for backup_id, found in reasons.items() if found}
+    removed: dict[str, str] = {}
+    for of_type, rule, group in _groups(spec, counted):
+        against = _apply(rule, of_type, group, counted[0].at, reasons)
+        removed.update((one.id, against) for one in group if not reasons[one.id])
+    kept = [one for one in counted if one.id not in removed]
+    removed |= _over_size(spec, kept, protected)
+    return [
+        Verdict(one.id, False, (removed[one.id],))
+        if one.id in removed
+        else Verdict(one.id, True, tuple(reasons[one.id]))
+        for one in ordered
+    ]
+
+
+def _why_ignored(one: Held) -> str:
+    if one.good:
+        return (
+            f"dated in the future ({one.at:%Y-%m-%d %H:%M} UTC), so it counts for nothing: check "
+            "the clocks here and on the database's server"
+        )
+    return (
+        "damaged or not verified, so it counts for nothing and is never pruned: verify it, then "
+        "delete it by hand"
+    )
+
+
+def _protect(spec: RetentionSpec, counted: Sequence[Held], reasons: dict[str, list[str]]) -> None:
+    """Give the reasons that no size limit outweighs."""
+    for one in [one for one in counted if one.full][: spec.floor]:
+        what = "backup" if spec.floor == 1 else "backups"
+        reasons[one.id].append(f"floor: one of the {spec.floor} newest good full {what}")
+    newest: dict[str, list[str]] = {}
+    seen: set[str] = set()
+    for one in counted:
+        newest[one.id] = sorted(one.modules - seen)
+        seen |= one.modules
+    for backup_id, modules in newest.items():
+        if modules:
+            what = "module" if len(modules) == 1 else "modules"
+            reasons[backup_id].append(f"the newest with {what} {', '.join(modules)}")
+
+
+def _groups(
+    spec: RetentionSpec, counted: Sequence[Held]
+) -> list[tuple[str, RetentionRule, list[Held]]]:
+    """Types with a rule of their own, and all others together."""
+    own = [
+        (f"{name} ", rule, [one for one in counted if one.type == name])
+        for name, rule in spec.types.items()
+    ]
+    shared = [one for one in counted if one.type not in spec.types]
+    return [found for found in [*own, ("", spec, shared)] if found[2]]
+
+
+def _apply(
+    rule: RetentionRule,
+    of_type: str,
+    group: Sequence[Held],
+    newest: datetime,
+    reasons: dict[str, list[str]],
+) -> str:
+    """Add what the rule keeps to the reasons; returns why it does not keep the others."""
+    against: list[str] = []
+    if rule.keep_last:
+        which = f"the newest {rule.keep_last} {of_type}".rstrip()
+        which += " backups" if of_type else ""
+        for one in group[: rule.keep_last]:
+            reasons[one.id].append(f"one of {which}")
+        against.append(f"older than {which}")
+    if rule.keep_days:
+        days = "1 day" if rule.keep_days == 1 else f"{rule.keep_days} days"
+        for one in group:
+            if newest - one.at <= timedelta(days=rule.keep_days):
+                reasons[one.id].append(f"at most {days} older than the newest good backup")
+        against.append(f"more than {days} older than the newest good backup")
+    for name, (unit, bucket_of) in _BUCKETS.items():
+        if count := rule.rules[name]:
+            units = f"the newest {count} {of_type}{unit}s with backups"
+            for bucket, one in _last_of_each(group, bucket_of)[:count]:
+                reasons[one.id].append(f"the last of {unit} {bucket}, one of {units}")
+            against.append(f"not the last of one of {units}")
+    return f"{', '.join(against)} and no other rule keeps it"
+
+
+def _last_of_each(
+    group: Sequence[Held], bucket_of: Callable[[datetime], str]
+) -> list[tuple[str, Held]]:
+    """The newest backup of each day, week or month (UTC) that has one, newest first."""
+    last: dict[str, Held] = {}
+    for one in group:
+        last.setdefault(bucket_of(one.at.astimezone(UTC)), one)
+    return list(last.items())
+
+
+def _over_size(spec: RetentionSpec, kept: Sequence[Held], protected: set[str]) -> Mapping[str, str]:
+    """The oldest of what the rules keep, as many as must go for the rest to fit."""
+    if spec.max_size is None:
+        return {}
+    limit, total = parse_size(spec.max_size), sum(one.size_bytes for one in kept)
+    over: dict[str, str] = {}
+    for one in reversed(kept):
+        if total <= limit:
+            break
+        if one.id not in protected:
+            over[one.id] = f"over max_size {spec.max_size}: the oldest go until the rest fits"
+            total -= one.size_bytes
+    return over
