@@ -42,7 +42,7 @@ bench: $(READY) ## measure speed and memory against peers
 
 clean: ## stop the demo, remove everything that was made
 	@if [ -x $(CLI) ]; then $(CLI) demo --stop || true; fi
-	@rm -rf $(VENV) .demo storage history .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	@rm -rf $(VENV) .demo .spool storage history .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help setup backup test soak dev lint bench clean
