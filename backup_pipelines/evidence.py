@@ -1,0 +1,158 @@
+"""Everything that the guards look at, read from the store once."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ValidationError
+
+from backup_pipelines import audit, catalog, drill, freezes, layout, removal, spool
+from backup_pipelines.audit import Record
+from backup_pipelines.drill import DrillResult
+from backup_pipelines.errors import Damaged
+from backup_pipelines.finding import READABLE, Finding
+from backup_pipelines.freezes import Frozen
+from backup_pipelines.manifest import Manifest
+from backup_pipelines.storage.store import Store
+from backup_pipelines.system import System
+
+# Two machines' clocks differ; what lies further ahead was taken by a wrong one.
+_SKEW = timedelta(minutes=5)
+
+# Enough of the audit trail for the last attempts of each operation; all of it may be long.
+_RECORDS = 300
+
+# Enough points for a line, and few enough to be read each time.
+_POINTS = 30
+_READS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the store tells of one system at one time."""
+
+    system: System
+    now: datetime
+    backups: Sequence[Manifest] = ()
+    """All sealed ones, newest first."""
+    damaged: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+    """Ids of backups that must not be restored, and when that was found."""
+    unreadable: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Ids of backups whose manifest cannot be read, and why."""
+    removing: frozenset[str] = frozenset()
+    unfinished: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Ids of backups whose removal was begun or refused, and how far it has got."""
+    storage_bytes: int = 0
+    storage_points: Sequence[tuple[datetime, float]] = ()
+    """Bytes in the store over time, oldest first."""
+    drill: DrillResult | None = None
+    """The last that passed."""
+    records: Sequence[Record] = ()
+    """The newest of the audit trail, newest first."""
+    freezes: Sequence[Frozen] = ()
+    waiting: int = 0
+    """Audit records that the store has not taken so far."""
+    before: Mapping[str, Finding] = field(default_factory=dict[str, Finding])
+    """What each guard found the last time."""
+    live: Finding | None = None
+    """What a look at the live database found."""
+
+    @property
+    def name(self) -> str:
+        """The system's name."""
+        return self.system.system
+
+    @property
+    def full(self) -> list[Manifest]:
+        """The good full backups, newest first."""
+        bad = self.damaged.keys() | self.removing
+        return [entry for entry in self.backups if entry.scope == "full" and entry.id not in bad]
+
+    @property
+    def past(self) -> list[Manifest]:
+        """The good full backups but for those of a time to come."""
+        return [entry for entry in self.full if entry.snapshot_at <= self.now + _SKEW]
+
+    @property
+    def newest_full(self) -> Manifest | None:
+        """The newest good full backup."""
+        return next(iter(self.full), None)
+
+    @property
+    def newest_pair(self) -> tuple[Manifest, Manifest] | None:
+        """The newest good full backup and the one before it."""
+        match self.full[:2]:
+            case [newest, before]:
+                return newest, before
+            case _:
+                return None
+
+    def attempts(self, operation: str) -> list[Record]:
+        """The audit records of one operation, newest first."""
+        return [record for record in self.records if record.operation == operation]
+
+
+class Remembered(BaseModel):
+    """As much of a health record as later ones need."""
+
+    at: datetime
+    storage_bytes: int
+    findings: list[Finding]
+
+
+def gather(store: Store, system: System, now: datetime, live: Finding | None = None) -> Evidence:
+    """Read everything; without `live`, the last look at the live database counts.
+
+    Raises Failed when the store cannot be read.
+    """
+    name = system.system
+    listing = catalog.listing(store, name)
+    past = _remembered(store, name)
+    before = {finding.guard: finding for finding in past[-1].findings} if past else {}
+    return Evidence(
+        system=system,
+        now=now,
+        backups=listing.backups,
+        damaged={
+            backup: at
+            for backup, at in listing.states.damaged.items()
+            # The removed ones are no harm any more.
+            if any(entry.id == backup for entry in listing.backups)
+        },
+        unreadable=listing.problems,
+        removing=listing.states.removing,
+        unfinished=removal.unfinished(store, name),
+        storage_bytes=sum(o.size_bytes for o in store.objects(layout.system_prefix(name))),
+        storage_points=[(one.at, float(one.storage_bytes)) for one in past],
+        drill=drill.last_drill(store, name),
+        records=audit.records(store, name, last=_RECORDS),
+        freezes=freezes.active(store, name),
+        waiting=len(spool.waiting(name)),
+        before=before,
+        live=live or _looked(before, past),
+    )
+
+
+def _looked(before: Mapping[str, Finding], past: Sequence[Remembered]) -> Finding | None:
+    found = before.get(READABLE)
+    if found is None or found.status == "unknown":
+        return None
+    return found.model_copy(update={"at": found.at or past[-1].at})
+
+
+def _remembered(store: Store, system: str) -> list[Remembered]:
+    """Some of the health records, evenly over time, the newest last; foreign objects left out."""
+    keys = sorted(item.key for item in store.objects(layout.health_prefix(system)))
+    step = max(1, -(-len(keys) // _POINTS))
+    chosen = sorted({*keys[::step], *keys[-1:]})
+
+    def read(key: str) -> Remembered | None:
+        try:
+            return Remembered.model_validate_json(store.get(key))
+        except (Damaged, ValidationError):
+            # Removed meanwhile, or none of ours.
+            return None
+
+    with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+        return [found for found in pool.map(read, chosen) if found is not None]

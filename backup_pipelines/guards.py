@@ -1,0 +1,43 @@
+"""Every guard of a system by its name; each looks at the evidence only.
+
+A guard that cannot tell says `unknown`, with why, and never `ok`.
+"""
+
+from collections.abc import Callable
+
+from backup_pipelines import guards_backups, guards_tables, guards_upkeep
+from backup_pipelines.evidence import Evidence
+from backup_pipelines.finding import READABLE, Finding
+
+FREEZING = frozenset({"shrink", "intact", "restorable"})
+"""Guards whose red says that newer backups may be worse than the older ones that they replace.
+
+Good history is not pruned then until somebody has looked, even if the guard turns green by itself.
+The others do not freeze. Some say nothing against the backups (coverage, growth, types, window,
+recovery_time, notify, audit), pruning helps others (storage, prune), and where no backups come
+(freshness, readable, success) retention makes none of them older: it counts from the newest one.
+"""
+
+GUARDS: dict[str, Callable[[Evidence], Finding]] = {
+    "freshness": guards_backups.freshness,
+    "success": guards_backups.success,
+    "intact": guards_backups.intact,
+    "restorable": guards_backups.restorable,
+    "recovery_time": guards_backups.recovery_time,
+    READABLE: guards_upkeep.readable,
+    "coverage": guards_tables.coverage,
+    "shrink": guards_tables.shrink,
+    "growth": guards_tables.growth,
+    "types": guards_tables.types,
+    "window": guards_backups.window,
+    "storage": guards_upkeep.storage,
+    "prune": guards_upkeep.prune,
+    "notify": guards_upkeep.notify,
+    "audit": guards_upkeep.audit,
+}
+"""In the order in which people should read them."""
+
+
+def look(evidence: Evidence) -> list[Finding]:
+    """What every guard finds, in the order in which people should read it."""
+    return [guard(evidence) for guard in GUARDS.values()]
