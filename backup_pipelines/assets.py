@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from backup_pipelines import catalog_sync, checks, metadata, operators, partitions
+from backup_pipelines import catalog_sync, checks, metadata, operations, operators, partitions
 from backup_pipelines.backup_id import BackupId, BackupType
 from backup_pipelines.config import BackupConfig
 from backup_pipelines.errors import Failed, Refused
@@ -15,6 +15,7 @@ from backup_pipelines.manifest import Manifest
 from backup_pipelines.modules import Entry, Scope, scope_of
 from backup_pipelines.progress import sparse
 from backup_pipelines.resources import BackupEnvironment
+from backup_pipelines.storage import bucket, write_once
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 
@@ -92,20 +93,28 @@ def backup_type(run: dg.DagsterRun, scope: Scope) -> BackupType:
 
 
 def take(
-    context: dg.OpExecutionContext, request: "BackupRequest", environment: BackupEnvironment
+    context: dg.OpExecutionContext,
+    request: "BackupRequest",
+    environment: BackupEnvironment,
+    work: operations.Operation,
 ) -> "Generator[tuple[dg.AssetKey, EntryDone | SchemaDone, metadata.Metadata]]":
     """Take a backup as part of a run, in the catalog from its start; gives the assets it makes."""
     from backup_pipelines.backup import take_backup
 
+    work.backup = str(request.id)
+    work.details["type"] = request.type
     store = environment.store()
     _begin(context, request, store)
     with (
         environment.source_url(request.system) as url,
-        closing(take_backup(request, url, store, report=sparse(context.log.info))) as work,
+        closing(take_backup(request, url, store, report=sparse(context.log.info))) as items,
     ):
-        for item in work:
+        for item in items:
             if isinstance(item, Manifest):
                 _seal(context, item, metadata.of_backup(item, store))
+                _note(work, item)
+                if store.is_write_once is False:
+                    context.log.warning(write_once.NOT_ENFORCED)
                 continue
             key = _key(item, request.system.system)
             if key is not None:
@@ -118,13 +127,24 @@ def _back_up(
     config: BackupConfig,
     environment: BackupEnvironment,
 ) -> Iterator[_Result]:
+    with operations.operation(context, system, "backup", environment, reason=config.reason) as work:
+        yield from _selected(system, context, config, environment, work)
+
+
+def _selected(
+    system: System,
+    context: dg.AssetExecutionContext,
+    config: BackupConfig,
+    environment: BackupEnvironment,
+    work: operations.Operation,
+) -> Iterator[_Result]:
     from backup_pipelines.backup import EntryDone
 
     selected, checked = set(context.selected_asset_keys), bool(context.selected_asset_check_keys)
     request = _request(system, context, config)
     made: set[dg.AssetKey] = set()
-    with closing(take(context.op_execution_context, request, environment)) as work:
-        for key, item, shown in work:
+    with closing(take(context.op_execution_context, request, environment, work)) as items:
+        for key, item, shown in items:
             if key not in selected:
                 continue
             made.add(key)
@@ -162,6 +182,8 @@ def _request(
 
 def _begin(context: dg.OpExecutionContext, request: "BackupRequest", store: Store) -> None:
     name, backup_id = request.system.system, str(request.id)
+    for advice in bucket.ensure(store.url):
+        context.log.warning(advice)
     catalog_sync.sync(context.instance, store, name)
     catalog_sync.start(context, name, backup_id)
     context.instance.add_run_tags(request.run_id, {BACKUP_TAG_PREFIX + name: backup_id})
@@ -196,6 +218,21 @@ def _seal(context: dg.OpExecutionContext, entry: Manifest, shown: metadata.Metad
     context.log.info(
         f"backup {entry.id} is whole: {entry.tables_count} tables, {entry.records_count:,} rows, "
         f"{entry.size_bytes:,} bytes, {entry.seconds:.1f} s"
+    )
+
+
+def _note(work: operations.Operation, entry: Manifest) -> None:
+    """What the audit trail says of a backup."""
+    work.rows = entry.records_count
+    work.details |= {
+        "scope": entry.scope,
+        "modules": list(entry.modules),
+        "tables": entry.tables_count,
+        "size_bytes": entry.size_bytes,
+        "label": entry.label,
+    }
+    work.message = (
+        f"{entry.tables_count} tables, {entry.records_count:,} rows, {entry.size_bytes:,} bytes"
     )
 
 

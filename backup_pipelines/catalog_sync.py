@@ -4,11 +4,13 @@ Anyone with the UI can delete a partition key or report a made-up materializatio
 killed between the manifest and its log entry. So every backup starts by putting this right.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
-from backup_pipelines import catalog, layout, metadata, partitions
+from backup_pipelines import catalog, layout, metadata, partitions, removal, state_log
 from backup_pipelines.errors import BackupError
 from backup_pipelines.storage.store import Store
 
@@ -24,6 +26,8 @@ class Synced:
 
 def sync(instance: dg.DagsterInstance, store: Store, system: str) -> Synced:
     """Make the partition sets of a system agree with the manifests in the store."""
+    # A killed prune has no more to say than what it left in the store.
+    drop_removed(instance, store, system, instance.report_runless_asset_event)
     whole = {
         backup_id
         for backup_id in catalog.ids(store, system)
@@ -37,12 +41,74 @@ def sync(instance: dg.DagsterInstance, store: Store, system: str) -> Synced:
     for gone in sorted(listed - whole):
         instance.delete_dynamic_partition(_name(offered), gone)
     shown = instance.get_materialized_partitions(partitions.catalog_key(system))
-    for backup_id in sorted(whole - shown):
-        _report_found(instance, store, system, backup_id)
+    unseen = whole - shown
+    states = catalog.states(store, system) if unseen else catalog.NOTHING_KNOWN
+    for backup_id in sorted(unseen):
+        _report_found(instance, store, system, backup_id, states)
     return Synced(
         added=tuple(sorted(whole - listed)),
         dropped=tuple(sorted(listed - whole)),
         unsealed=tuple(sorted(known - whole)),
+    )
+
+
+def known(instance: dg.DagsterInstance, store: Store, system: str) -> set[str]:
+    """Ids that the catalog shows as backups, without those that a removal has half removed.
+
+    A backup that failed has a key too, and never was one.
+    """
+    everything = set(_keys(instance, partitions.all_backups(system)))
+    sealed = instance.get_materialized_partitions(partitions.catalog_key(system))
+    offered = set(_keys(instance, partitions.restorable(system)))
+    half = {
+        backup_id
+        for backup_id in removal.unfinished(store, system)
+        if not store.exists(layout.manifest_key(system, backup_id))
+    }
+    return ((everything & sealed) | offered) - half
+
+
+def drop(instance: dg.DagsterInstance, system: str, backup_id: str) -> None:
+    """Take a backup that is gone out of the catalog; its history stays in the event log."""
+    # First what people could still choose.
+    for found in (partitions.restorable(system), partitions.all_backups(system)):
+        instance.delete_dynamic_partition(_name(found), backup_id)
+
+
+def drop_removed(
+    instance: dg.DagsterInstance,
+    store: Store,
+    system: str,
+    tell: Callable[[dg.AssetObservation], None],
+) -> None:
+    """Take whatever was removed out of the catalog, telling of each what its removal has noted."""
+    keys = {
+        *_keys(instance, partitions.all_backups(system)),
+        *_keys(instance, partitions.restorable(system)),
+    }
+    for backup_id, state in state_log.latest(store, system, "removals").items():
+        if state.state != catalog.DONE or backup_id not in keys:
+            continue
+        # Somebody may have put a copy back.
+        if store.exists(layout.manifest_key(system, backup_id)):
+            continue
+        # Told twice, after a kill, is better than never.
+        tell(_removed(system, backup_id, state_log.content(store, state)))
+        drop(instance, system, backup_id)
+
+
+def _removed(system: str, backup_id: str, note: Mapping[str, Any]) -> dg.AssetObservation:
+    told = {name: str(note.get(name) or "") for name in ("why", "operator", "reason")}
+    return dg.AssetObservation(
+        partitions.catalog_key(system),
+        partition=backup_id,
+        description=f"Removed: {told['why']}.",
+        metadata={
+            "status": "removed",
+            **told,
+            "objects": int(note.get("removed") or 0),
+            "size_bytes": int(note.get("bytes") or 0),
+        },
     )
 
 
@@ -81,10 +147,16 @@ def _report_planned(context: dg.OpExecutionContext, key: dg.AssetKey, partition:
         context.log.debug(f"this Dagster has no planned events as we know them: {error}")
 
 
-def _report_found(instance: dg.DagsterInstance, store: Store, system: str, backup_id: str) -> None:
+def _report_found(
+    instance: dg.DagsterInstance,
+    store: Store,
+    system: str,
+    backup_id: str,
+    states: catalog.States,
+) -> None:
     """Show a backup whose own run could not; one that cannot be read must not stop a backup."""
     try:
-        shown = metadata.of_backup(catalog.load(store, system, backup_id), store)
+        shown = metadata.of_backup(catalog.load(store, system, backup_id), store, states)
     except BackupError as error:
         shown = {"status": "damaged", "error": str(error)}
     instance.report_runless_asset_event(

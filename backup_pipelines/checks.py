@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from backup_pipelines import catalog, metadata, partitions
+from backup_pipelines import catalog, metadata, operations, partitions
 from backup_pipelines.config import BackupChoice
 from backup_pipelines.errors import Failed
 from backup_pipelines.manifest import Table
@@ -50,8 +50,8 @@ def drill_check(system: System) -> dg.AssetChecksDefinition:
                 partitions.RESTORABLE,
                 asset=partitions.catalog_key(name),
                 description="A drill restores a backup into a scratch database and compares every "
-                "table by digest. It speaks for the newest backup: after the next one it is "
-                "not evaluated until that one is drilled.",
+                "table by digest. It tells of the last drill, whose backup it names; after a newer "
+                "backup the next look at the health says it again.",
             )
         ],
         pool=partitions.pool(name),
@@ -61,8 +61,11 @@ def drill_check(system: System) -> dg.AssetChecksDefinition:
         config: BackupChoice,
         backup_environment: BackupEnvironment,
     ) -> Iterator[dg.AssetCheckResult]:
-        with metadata.as_failure():
-            yield from _drill(system, context, config, backup_environment)
+        with (
+            metadata.as_failure(),
+            operations.operation(context, system, "drill", backup_environment) as work,
+        ):
+            yield from _drill(system, context, config, backup_environment, work)
 
     return drill
 
@@ -72,11 +75,13 @@ def _drill(
     context: dg.AssetCheckExecutionContext,
     config: BackupChoice,
     environment: BackupEnvironment,
+    work: operations.Operation,
 ) -> Iterator[dg.AssetCheckResult]:
     from backup_pipelines.drill import run_drill
 
     store = environment.store()
     entry = catalog.find(store, system.system, config.backup)
+    work.backup = entry.id
     try:
         with environment.drill_server_url(system) as url:
             result = run_drill(store, entry, url, report=sparse(context.log.info))
@@ -84,6 +89,8 @@ def _drill(
         yield _restorable(system.system, False, str(error), {"backup": entry.id})
         # The check alone would leave the run green, and the command line would exit with 0.
         raise
+    work.message = f"{result.tables} tables and {result.rows} rows are equal after a restore"
+    work.details |= {"tables": result.tables, "rows_compared": result.rows}
     yield _restorable(
         system.system,
         True,

@@ -14,11 +14,21 @@ from contextlib import contextmanager
 
 import click
 
-from backup_pipelines import catalog, cli_jobs, cli_restore, environment, systems
+from backup_pipelines import (
+    catalog,
+    cli_audit,
+    cli_housekeeping,
+    cli_jobs,
+    cli_restore,
+    cli_status,
+    environment,
+    systems,
+)
 from backup_pipelines.cli_jobs import json_option, variable
 from backup_pipelines.cli_output import (
     backup_document,
     clean,
+    count,
     print_backup,
     print_backups,
     print_json,
@@ -180,11 +190,12 @@ def list_(system: str, as_json: bool) -> None:
     for problem in found.unreadable:
         print(f"not listed: {problem}", file=sys.stderr)
     if as_json:
-        print_json([catalog.row(entry) for entry in found.backups])
+        print_json([catalog.row(entry, found.states) for entry in found.backups])
     elif found.backups:
-        print_backups(found.backups)
+        print_backups(found.backups, found.states)
     else:
         print(f"{system} has no backups yet; take one: {PROGRAM} backup {system}")
+    cli_audit.note(system, "list", "done", message=count(len(found.backups), "backup"))
 
 
 @cli.command()
@@ -194,11 +205,13 @@ def list_(system: str, as_json: bool) -> None:
 def show(system: str, backup: str, as_json: bool) -> None:
     """Show what a BACKUP of SYSTEM holds."""
     systems.require_known(system)
-    entry = catalog.find(environment.store(), system, backup)
+    store = environment.store()
+    entry = catalog.find(store, system, backup)
+    known = catalog.states(store, system)
     if as_json:
-        print_json(backup_document(entry))
+        print_json(backup_document(entry, known))
     else:
-        print_backup(entry)
+        print_backup(entry, known)
 
 
 for command in (
@@ -208,6 +221,14 @@ for command in (
     cli_restore.plan,
     cli_restore.restore,
     cli_restore.undo,
+    cli_housekeeping.prune,
+    cli_housekeeping.delete,
+    cli_housekeeping.pin,
+    cli_housekeeping.unpin,
+    cli_housekeeping.reconcile,
+    cli_housekeeping.acknowledge,
+    cli_audit.audit_,
+    cli_status.status,
 ):
     cli.add_command(command)
 

@@ -181,7 +181,7 @@ def run_job(
         outcome = launch.run_job(
             job,
             run_config=launch.op_config(job, **config),
-            tags={operators.OPERATOR_TAG: operator or _os_user()},
+            tags={operators.OPERATOR_TAG: operator or os_user()},
             asset_selection=assets(),
             on_event=step,
         )
@@ -203,7 +203,8 @@ def loadable(name: str) -> "System":
     return found or systems.load_system(name)
 
 
-def _os_user() -> str:
+def os_user() -> str:
+    """The name of the user of this process."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):

@@ -102,14 +102,15 @@ def content(entry: Manifest) -> str:
     return f"{tables}, {rows}, {size(entry.size_bytes)}"
 
 
-def print_backups(found: Sequence[Manifest]) -> None:
+def print_backups(found: Sequence[Manifest], known: catalog.States = catalog.NOTHING_KNOWN) -> None:
     """Print backups as a table."""
     print_table(
-        ("backup", "status", "age", "tables", "rows", "size", "module", "by", "label"),
+        ("backup", "status", "pinned", "age", "tables", "rows", "size", "module", "by", "label"),
         [
             (
                 entry.id,
-                catalog.row(entry)["status"],
+                catalog.describe(entry, known).status,
+                "pinned" if entry.id in known.pinned else "",
                 age(entry.created_at),
                 entry.tables_count,
                 f"{entry.records_count:,}",
@@ -126,11 +127,16 @@ def print_backups(found: Sequence[Manifest]) -> None:
     )
 
 
-def print_backup(entry: Manifest) -> None:
+def print_backup(entry: Manifest, known: catalog.States = catalog.NOTHING_KNOWN) -> None:
     """Print everything that people ask of one backup."""
+    described = catalog.describe(entry, known)
+    verified_at = described.verified_at
     print_facts(
         [
             ("backup", entry.id),
+            ("status", described.status),
+            ("verified", verified_at and f"{verified_at:%Y-%m-%d %H:%M:%S} UTC"),
+            ("pinned", "yes" if described.pinned else ""),
             ("label", entry.label),
             ("created", f"{entry.created_at:%Y-%m-%d %H:%M:%S} UTC, {age(entry.created_at)}"),
             ("snapshot", f"{entry.snapshot_at:%Y-%m-%d %H:%M:%S} UTC"),
@@ -174,10 +180,12 @@ def print_backup(entry: Manifest) -> None:
         print(f"warning: {clean(warning)}")
 
 
-def backup_document(entry: Manifest) -> Mapping[str, object]:
+def backup_document(
+    entry: Manifest, known: catalog.States = catalog.NOTHING_KNOWN
+) -> Mapping[str, object]:
     """What `show --json` prints: the catalog row, the tables, and what is not in them."""
     return {
-        **catalog.row(entry),
+        **catalog.row(entry, known),
         "reason": entry.reason,
         "run_id": entry.run_id,
         "database": entry.database,

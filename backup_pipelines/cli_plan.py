@@ -1,7 +1,17 @@
-"""How the command line shows a plan, and the same table of what a restore has done."""
+"""How the command line shows a plan, and what a restore has done."""
 
 from backup_pipelines import restore_report
-from backup_pipelines.cli_output import clean, count, print_facts, print_table
+from backup_pipelines.cli_jobs import Ran
+from backup_pipelines.cli_output import (
+    clean,
+    content,
+    count,
+    print_facts,
+    print_json,
+    print_table,
+    tell,
+)
+from backup_pipelines.manifest import Manifest
 from backup_pipelines.restore_report import COUNTS, Document
 
 
@@ -50,6 +60,40 @@ def print_tables(document: Document) -> None:
     others = len(document["tables"]) - len(shown)
     if others and shown:
         print(f"{count(others, 'other table')} unchanged")
+
+
+def print_whole(entry: Manifest, into: str, ran: Ran, as_json: bool) -> None:
+    """Print what a restore of everything into an empty database did."""
+    if as_json:
+        print_json({**ran.result, "run_id": ran.run_id})
+        return
+    for text in ran.result["skipped"]:
+        tell(f"left out: {clean(text)}")
+    print(f"{entry.id}: {content(entry)} restored into {into} and equal, {ran.seconds:.1f} s")
+
+
+def print_done(system: str, ran: Ran, as_json: bool) -> None:
+    """Print what a restore or an undo did, and how to take it back."""
+    document = ran.result
+    if as_json:
+        print_json({**document, "run_id": ran.run_id})
+        return
+    print_tables(document)
+    for warning in restore_report.warnings(document):
+        tell(f"warning: {clean(warning)}")
+    proved = count(document["tables_verified"], "table")
+    print(
+        f"{document['backup']}: {restore_report.in_words(document)}; {proved} proved equal, "
+        f"{ran.seconds:.1f} s"
+    )
+    if not restore_report.has_changes(document):
+        # An undo would take back the restore before this one.
+        return
+    if document["safety_backup"] is None:
+        print("No safety backup was taken: this cannot be undone.")
+        return
+    print(f"As it was before: {document['safety_backup']}")
+    print(f"Take it back: backup-pipelines undo {system} --confirm CONFIRM")
 
 
 def _columns(table: Document) -> str:

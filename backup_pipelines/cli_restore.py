@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from backup_pipelines import catalog, environment, systems
-from backup_pipelines.cli_jobs import Ran, by_option, json_option, loadable, run_job, variable
-from backup_pipelines.cli_output import clean, content, count, print_json, progress, tell
+from backup_pipelines import catalog, cli_audit, environment, systems
+from backup_pipelines.cli_jobs import by_option, json_option, loadable, run_job, variable
+from backup_pipelines.cli_output import print_json, progress
 from backup_pipelines.errors import Refused
 from backup_pipelines.progress import sparse
 from backup_pipelines.selection import Selection, select
@@ -99,16 +99,25 @@ def _what(command: _Command) -> _Command:
 @json_option
 def plan(system: str, backup: str, as_json: bool, **what: Any) -> None:
     """Show what a restore of BACKUP would do, row by row; changes nothing."""
-    from backup_pipelines import cli_plan
+    from backup_pipelines import cli_plan, restore_report
 
     asked = _Asked(**what)
     systems.require_known(system)
     loaded = systems.load_system(system)
-    store = environment.store()
-    entry = catalog.find(store, system, backup)
-    select(entry, asked.selection)
-    with _target(loaded, asked.into) as url, progress(f"{system}: planning {entry.id}") as step:
-        document = _planned(entry, url, asked, step)
+    with cli_audit.refusals(system, "plan", backup=backup):
+        entry = catalog.find(environment.store(), system, backup)
+        select(entry, asked.selection)
+        title = f"{system}: planning {entry.id}"
+        with _target(loaded, asked.into) as url, progress(title) as step:
+            document = _planned(entry, url, asked, step)
+    cli_audit.note(
+        system,
+        "plan",
+        "done",
+        backup=entry.id,
+        message=restore_report.in_words(document),
+        plan_hash=document["hash"] or "",
+    )
     if as_json:
         print_json(document)
         return
@@ -145,28 +154,22 @@ def restore(
 
     With --into into another database; an empty one gets the whole backup.
     """
+    from backup_pipelines import cli_plan
+
     asked = _Asked(**what)
-    other = environment.url_of(variable("--into", asked.into)) if asked.into else None
-    where = f"the database of {asked.into}" if asked.into else f"the live database of {system}"
-    _require_confirm(confirm, f"rows of {where} will be written")
-    if skip_safety and not reason.strip():
-        raise Refused("--skip-safety needs --reason TEXT: there will be no undo, so say why")
-    loadable(system)
-    entry = catalog.find(environment.store(), system, backup)
-    select(entry, asked.selection)
+    with cli_audit.refusals(system, "restore", operator=operator, backup=backup, reason=reason):
+        _refuse_unsafe(system, asked, confirm, reason, skip_safety=skip_safety)
+        loadable(system)
+        entry = catalog.find(environment.store(), system, backup)
+        select(entry, asked.selection)
+        is_empty = _is_empty_target(asked, skip_safety=skip_safety)
     title = f"restoring {entry.id}"
-    if asked.into and other and _is_empty(other, asked):
+    if asked.into and is_empty:
         config = {"backup": entry.id, "into_env": asked.into, "confirm": confirm}
-        _print_whole(
+        cli_plan.print_whole(
             entry, asked.into, run_job(system, "restore_into", config, title, operator), as_json
         )
         return
-    if asked.into and not skip_safety:
-        raise Refused(
-            f"the target database is not empty: {where} would get the differences, and no safety "
-            "backup of it can be kept among those of this system; add --skip-safety --reason TEXT "
-            "if you can do without, or name an empty database"
-        )
     config = {
         **asked.config(),
         "backup": entry.id,
@@ -176,7 +179,7 @@ def restore(
         "reason": reason,
         "confirm": confirm,
     }
-    _print_done(system, run_job(system, "restore", config, title, operator), as_json)
+    cli_plan.print_done(system, run_job(system, "restore", config, title, operator), as_json)
 
 
 @click.command()
@@ -189,14 +192,44 @@ def undo(
     system: str, confirm: str | None, reason: str, operator: str | None, as_json: bool
 ) -> None:
     """Take the last restore of SYSTEM back; undoing that undoes the undo."""
-    _require_confirm(confirm, f"rows of the live database of {system} will be written")
-    loadable(system)
+    from backup_pipelines import cli_plan
+
+    with cli_audit.refusals(system, "undo", operator=operator, reason=reason):
+        require_confirm(confirm, f"rows of the live database of {system} will be written")
+        loadable(system)
     config = {"reason": reason, "confirm": confirm}
     ran = run_job(system, "undo", config, "undoing the last restore", operator)
-    _print_done(system, ran, as_json)
+    cli_plan.print_done(system, ran, as_json)
 
 
-def _require_confirm(confirm: str | None, what: str) -> None:
+def _refuse_unsafe(
+    system: str, asked: _Asked, confirm: str | None, reason: str, *, skip_safety: bool
+) -> None:
+    where = f"the database of {asked.into}" if asked.into else f"the live database of {system}"
+    if asked.into:
+        environment.url_of(variable("--into", asked.into))
+    require_confirm(confirm, f"rows of {where} will be written")
+    if skip_safety and not reason.strip():
+        raise Refused("--skip-safety needs --reason TEXT: there will be no undo, so say why")
+
+
+def _is_empty_target(asked: _Asked, *, skip_safety: bool) -> bool:
+    """Whether another database gets the whole backup; Refused when it can get nothing safely."""
+    if not asked.into:
+        return False
+    if _is_empty(environment.url_of(asked.into), asked):
+        return True
+    if not skip_safety:
+        raise Refused(
+            f"the target database is not empty: the database of {asked.into} would get the "
+            "differences, and no safety backup of it can be kept among those of this system; add "
+            "--skip-safety --reason TEXT if you can do without, or name an empty database"
+        )
+    return False
+
+
+def require_confirm(confirm: str | None, what: str) -> None:
+    """Refuse without the typed word; `what` says what it is about."""
     if confirm != _CONFIRM:
         raise Refused(f"{what}: add --confirm {_CONFIRM}")
 
@@ -216,7 +249,7 @@ def _planned(entry: "Manifest", url: str, asked: _Asked, step: Callable[[str], N
 
     started = time.monotonic()
     if asked.into and _is_empty(url, asked):
-        return restore_report.whole_document(entry, asked.into, 0.0, done=False)
+        return restore_report.whole_document(entry, asked.into, 0.0)
     found = plan_restore(
         environment.store(),
         entry,
@@ -262,38 +295,3 @@ def _following(
     exactly = ("--plan", document["hash"]) if document["hash"] else ()
     skip = ("--skip-safety", "--reason", "TEXT") if asked.into and exactly else ()
     return ("Do it", "restore", *base, *asked.arguments(), *exactly, *skip, "--confirm", _CONFIRM)
-
-
-def _print_whole(entry: "Manifest", into: str, ran: Ran, as_json: bool) -> None:
-    from backup_pipelines import restore_report
-
-    if as_json:
-        document = restore_report.whole_document(entry, into, ran.seconds, done=True)
-        print_json({**document, "run_id": ran.run_id})
-        return
-    print(f"{entry.id}: {content(entry)} restored into {into} and equal, {ran.seconds:.1f} s")
-
-
-def _print_done(system: str, ran: Ran, as_json: bool) -> None:
-    from backup_pipelines import cli_plan, restore_report
-
-    document: Mapping[str, Any] = ran.result
-    if as_json:
-        print_json({**document, "run_id": ran.run_id})
-        return
-    cli_plan.print_tables(document)
-    for warning in restore_report.warnings(document):
-        tell(f"warning: {clean(warning)}")
-    proved = count(document["tables_verified"], "table")
-    print(
-        f"{document['backup']}: {restore_report.in_words(document)}; {proved} proved equal, "
-        f"{ran.seconds:.1f} s"
-    )
-    if not restore_report.has_changes(document):
-        # An undo would take back the restore before this one.
-        return
-    if document["safety_backup"] is None:
-        print("No safety backup was taken: this cannot be undone.")
-        return
-    print(f"As it was before: {document['safety_backup']}")
-    print(f"Take it back: {_PROGRAM} undo {system} --confirm {_CONFIRM}")

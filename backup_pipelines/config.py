@@ -116,3 +116,54 @@ class RequestConfig(dg.Config):
     """Which request of the application a run carries out."""
 
     request: str = Field(description="Id of the request: the name of its folder under requests/.")
+
+
+class NamedBackup(dg.Config):
+    """One backup that must be named: what a job does to it is not meant for just any."""
+
+    backup: str = Field(
+        default="",
+        description="Id of the backup; leave it empty when you choose the backup as partition.",
+    )
+    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+
+
+class DeleteConfig(NamedBackup):
+    """Removing one backup for good."""
+
+    confirm: TypeCONFIRM = Field(description="Type CONFIRM: the backup's objects will be removed.")
+
+
+class PruneConfig(dg.Config):
+    """Removing what retention no longer keeps."""
+
+    dry_run: bool = Field(
+        default=False,
+        description="Only show what would be kept and removed, with the reasons.",
+    )
+    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+
+
+class ReconcileConfig(dg.Config):
+    """Comparing store and catalog."""
+
+    repair: bool = Field(
+        default=False,
+        description="Remove objects that belong to no backup, and make the catalog agree with the "
+        "store; needs confirm.",
+    )
+    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+    confirm: TypeCONFIRM | None = Field(
+        default=None, description="For repair, type CONFIRM: objects will be removed."
+    )
+
+
+class AcknowledgeConfig(dg.Config):
+    """Ending a freeze of pruning."""
+
+    reason: str = Field(
+        description="Why pruning may go on although a guard was red; kept with the audit trail.",
+    )
+    guards: list[str] = Field(
+        default=[], description="Only these guards; nothing named is every one that freezes."
+    )

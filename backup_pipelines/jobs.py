@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from backup_pipelines import catalog, metadata, partitions
+from backup_pipelines import catalog, metadata, operations, operators, partitions
 from backup_pipelines.config import BackupChoice, RestoreIntoConfig
 from backup_pipelines.errors import Refused
 from backup_pipelines.manifest import Manifest
@@ -66,12 +66,18 @@ def _verify_job(system: System) -> dg.JobDefinition:
         config: BackupChoice,
         backup_environment: BackupEnvironment,
     ) -> None:
-        from backup_pipelines.verify import verify
+        from backup_pipelines.verify import check
 
-        with metadata.as_failure():
+        with (
+            metadata.as_failure(),
+            operations.operation(context, system, "verify", backup_environment) as work,
+        ):
             store = backup_environment.store()
             entry = chosen(context, store, system.system, config)
-            result = verify(store, entry, report=sparse(context.log.info))
+            work.backup = entry.id
+            operator = operators.operator_of(context.run)
+            result = check(store, entry, report=sparse(context.log.info), operator=operator)
+            work.message = f"{result.objects} objects, {result.bytes} bytes are as written"
         context.add_output_metadata(
             {"backup": entry.id, "objects": result.objects, "bytes": result.bytes}
         )
@@ -98,8 +104,11 @@ def _restore_into_job(system: System) -> dg.JobDefinition:
         config: RestoreIntoConfig,
         backup_environment: BackupEnvironment,
     ) -> None:
-        with metadata.as_failure():
-            _restore_into(system, context, config, backup_environment)
+        with (
+            metadata.as_failure(),
+            operations.operation(context, system, "restore_into", backup_environment) as work,
+        ):
+            _restore_into(system, context, config, backup_environment, work)
 
     @dg.job(
         name=name,
@@ -118,16 +127,24 @@ def _restore_into(
     context: dg.OpExecutionContext,
     config: RestoreIntoConfig,
     environment: BackupEnvironment,
+    work: operations.Operation,
 ) -> None:
     from backup_pipelines.restore import restore_into_empty
+    from backup_pipelines.restore_report import whole_restored_document
 
     refuse_reexecution(context.run)
+    work.details["into"] = config.into_env
     url = os.environ.get(config.into_env)
     if not url:
         raise Refused(f"{config.into_env} is not set where this run executes: give it the URL")
     store = environment.store()
     entry = chosen(context, store, system.system, config)
+    work.backup = entry.id
     done = restore_into_empty(store, entry, url, report=sparse(context.log.info))
+    work.rows = done.rows
+    # A restore of everything has compared every table with these.
+    work.digests_after = {t.qualified: t.digest for t in entry.tables if t.digest}
+    work.details |= {"tables": done.tables, "skipped": list(done.skipped)}
     for text in done.skipped:
         context.log.warning(f"left out: {text}")
     context.add_output_metadata(
@@ -137,6 +154,9 @@ def _restore_into(
             "tables": entry.tables_count,
             "rows": entry.records_count,
             "skipped": list(done.skipped),
+            metadata.RESULT: dg.MetadataValue.json(
+                dict(whole_restored_document(entry, config.into_env, done))
+            ),
         }
     )
     context.log.info(f"{entry.id} is restored into {config.into_env}")

@@ -97,12 +97,14 @@ def of_ddl(sections: Sequence[DdlSection], backup_id: str, system: str, store: "
     }
 
 
-def of_backup(entry: Manifest, store: "Store") -> Metadata:
+def of_backup(
+    entry: Manifest, store: "Store", known: catalog.States = catalog.NOTHING_KNOWN
+) -> Metadata:
     """The catalog row of a backup, with its manifest as a table and every digest."""
-    row = dict(catalog.row(entry))
+    row = dict(catalog.row(entry, known))
     row["backup_type"] = row.pop("type")
     shown: dict[str, Value] = {
-        name: value if isinstance(value, (str, int, float)) else str(value)
+        name: value if isinstance(value, (str, int, float)) else str(value or "")
         for name, value in row.items()
     }
     shown["pinned"] = dg.MetadataValue.bool(bool(row["pinned"]))

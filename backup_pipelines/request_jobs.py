@@ -16,6 +16,7 @@ from backup_pipelines import (
     catalog,
     metadata,
     modules,
+    operations,
     operators,
     partitions,
     restore_ops,
@@ -69,9 +70,11 @@ def _carry_out(
     request_id: str,
     environment: BackupEnvironment,
 ) -> None:
-    refuse_reexecution(context.run)
-    store = environment.store()
-    request = _taken(system, context, request_id, store)
+    with operations.operation(context, system, "request", environment, unless_done=True) as refusal:
+        refusal.details["request"] = request_id
+        refuse_reexecution(context.run)
+        store = environment.store()
+        request = _taken(system, context, request_id, store)
     operator = f"app:{request.requested_by}"
     context.log.info(f"request {request.id}: {request.operation} for {operator}")
     run = {"operation": request.operation, "run_id": context.run_id}
@@ -138,6 +141,20 @@ def _back_up(
     request: AppRequest,
     environment: BackupEnvironment,
 ) -> Mapping[str, Any]:
+    with operations.operation(
+        context, system, "backup", environment, reason=request.reason
+    ) as work:
+        work.details["request"] = request.id
+        return _backed_up(system, context, request, environment, work)
+
+
+def _backed_up(
+    system: System,
+    context: dg.OpExecutionContext,
+    request: AppRequest,
+    environment: BackupEnvironment,
+    work: operations.Operation,
+) -> Mapping[str, Any]:
     from backup_pipelines.backup import BackupRequest
 
     selection = _selection(system, request)
@@ -152,8 +169,8 @@ def _back_up(
         reason=request.reason,
         run_id=context.run_id,
     )
-    with closing(assets.take(context, asked, environment)) as work:
-        for key, _, shown in work:
+    with closing(assets.take(context, asked, environment, work)) as items:
+        for key, _, shown in items:
             context.log_event(dg.AssetMaterialization(key, metadata=shown))
     row = catalog.row(catalog.load(environment.store(), system.system, str(asked.id)))
     context.add_output_metadata({metadata.RESULT: dg.MetadataValue.json(dict(row))})
@@ -174,7 +191,8 @@ def _restore(
         reason=request.reason,
         confirm=TypeCONFIRM(request.confirm),
     )
-    document = restore_ops.restore(system, context, config, environment)
+    details = {"request": request.id}
+    document = restore_ops.restore(system, context, config, environment, details)
     return {
         "backup": document["backup"],
         "safety_backup": document["safety_backup"],

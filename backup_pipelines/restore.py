@@ -1,6 +1,6 @@
 """Restoring: differences into the live database, or everything into an empty one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -11,7 +11,7 @@ from backup_pipelines.comparing import compare_all
 from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.load import load, refresh, refuse_unless_empty
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.plan import plan_restore
+from backup_pipelines.plan import plan_verified, verify_selected
 from backup_pipelines.planned import Plan, refuse_impossible
 from backup_pipelines.postgres.comparison import Mode
 from backup_pipelines.postgres.connection import Connection, connected
@@ -29,7 +29,7 @@ from backup_pipelines.scene import Digests, Scene, look
 from backup_pipelines.selection import Selection, select
 from backup_pipelines.storage.store import Store
 from backup_pipelines.verify import verify
-from backup_pipelines.writing import to_set, write
+from backup_pipelines.writing import proved_digests, to_set, write
 
 # How often a safety backup is taken, as the application wrote between it and the locks.
 _ATTEMPTS = 4
@@ -67,6 +67,8 @@ class LiveRestored:
     plan: Plan
     safety: Manifest | None
     verified: int
+    digests: Mapping[str, str]
+    """Of the tables that were proved by theirs; the others were proved row by row."""
 
 
 def restore_into_empty(
@@ -98,11 +100,11 @@ def restore(
     """
     entry = request.entry
     tables = select(entry, request.selection)
-    verify(store, entry.model_copy(update={"tables": tables}), report=report)
+    verify_selected(store, entry, request.selection, report)
     take = None
     if safety is not None:
         # Without a safety backup the one comparison under locks refuses early enough.
-        plan = plan_restore(
+        plan = plan_verified(
             store,
             entry,
             target_url,
@@ -177,7 +179,7 @@ def _attempt(
                 is_committing = True
             if not is_committing:
                 return None
-            return LiveRestored(found.plan, before, verified)
+            return LiveRestored(found.plan, before, verified, proved_digests(found))
         except WaitingForUs:
             return None
         except psycopg.Error as error:

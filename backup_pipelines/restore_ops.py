@@ -2,13 +2,13 @@
 
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from backup_pipelines import metadata, modules, partitions
+from backup_pipelines import metadata, modules, operations, partitions
 from backup_pipelines.config import LiveRestoreConfig, PlanConfig, UndoConfig
 from backup_pipelines.errors import Refused
 from backup_pipelines.jobs import chosen, refuse_reexecution
@@ -34,11 +34,23 @@ def plan(
     environment: BackupEnvironment,
 ) -> None:
     """Show what a restore would do, in the run and on the backup's partition of the catalog."""
+    with operations.operation(context, system, "plan", environment) as work:
+        _plan(system, context, config, environment, work)
+
+
+def _plan(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: PlanConfig,
+    environment: BackupEnvironment,
+    work: operations.Operation,
+) -> None:
     from backup_pipelines import restore_metadata, restore_report
     from backup_pipelines.plan import plan_restore
 
     store = environment.store()
     entry = _named(context, store, system.system, config)
+    work.backup = entry.id
     started = time.monotonic()
     with _target(system, config.into_env, environment) as url:
         plan = plan_restore(
@@ -50,6 +62,8 @@ def plan(
             report=sparse(context.log.info),
         )
     document = restore_report.plan_document(plan, time.monotonic() - started, config.into_env)
+    work.plan_hash, work.message = plan.hash, restore_report.in_words(document)
+    work.details |= _about(document)
     shown = restore_metadata.of_plan(document)
     context.log_event(
         dg.AssetObservation(
@@ -70,8 +84,27 @@ def restore(
     context: dg.OpExecutionContext,
     config: LiveRestoreConfig,
     environment: BackupEnvironment,
+    details: Mapping[str, Any] | None = None,
 ) -> "Document":
-    """Restore what differs, after a safety backup of it, and tell how to take it back."""
+    """Restore what differs, after a safety backup of it, and tell how to take it back.
+
+    `details` are for the audit record.
+    """
+    with operations.operation(
+        context, system, "restore", environment, reason=config.reason
+    ) as work:
+        work.plan_hash = config.plan
+        work.details |= {**(details or {}), "skip_safety": config.skip_safety}
+        return _restore(system, context, config, environment, work)
+
+
+def _restore(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: LiveRestoreConfig,
+    environment: BackupEnvironment,
+    work: operations.Operation,
+) -> "Document":
     from backup_pipelines import safety_backups
     from backup_pipelines.restore import LiveRestore
 
@@ -92,9 +125,9 @@ def restore(
     else:
         label = f"before restore of {entry.id}"
         safety = safety_backups.taker(
-            system, context, environment, label=label, reason=config.reason
+            system, context, environment, work, label=label, reason=config.reason
         )
-    return _execute(system, context, environment, request, safety, config.into_env)
+    return _execute(system, context, environment, request, safety, work, config.into_env)
 
 
 def undo(
@@ -104,6 +137,17 @@ def undo(
     environment: BackupEnvironment,
 ) -> None:
     """Restore the safety backup of the last restore, after a safety backup of what that changes."""
+    with operations.operation(context, system, "undo", environment, reason=config.reason) as work:
+        _undo(system, context, config, environment, work)
+
+
+def _undo(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: UndoConfig,
+    environment: BackupEnvironment,
+    work: operations.Operation,
+) -> None:
     from backup_pipelines import safety_backups
     from backup_pipelines.restore import LiveRestore
 
@@ -112,8 +156,10 @@ def undo(
     context.log.info(f"undoing by {entry.id}, taken {entry.label}")
     request = LiveRestore(entry=entry, lock_seconds=config.lock_seconds)
     label = f"before undo by {entry.id}"
-    safety = safety_backups.taker(system, context, environment, label=label, reason=config.reason)
-    _execute(system, context, environment, request, safety)
+    safety = safety_backups.taker(
+        system, context, environment, work, label=label, reason=config.reason
+    )
+    _execute(system, context, environment, request, safety, work)
 
 
 def _execute(
@@ -122,17 +168,22 @@ def _execute(
     environment: BackupEnvironment,
     request: "LiveRestore",
     safety: Callable[[frozenset[str]], Manifest] | None,
+    work: operations.Operation,
     into_env: str = "",
 ) -> "Document":
     from backup_pipelines import catalog_sync, restore_report, safety_backups
     from backup_pipelines.restore import restore
 
     name, store = system.system, environment.store()
+    work.backup = request.entry.id
     catalog_sync.sync(context.instance, store, name)
     started = time.monotonic()
     with _target(system, into_env, environment) as url:
         done = restore(request, url, store, safety=safety, report=sparse(context.log.info))
     document = restore_report.restored_document(done, time.monotonic() - started, into_env)
+    work.plan_hash, work.rows = done.plan.hash, done.plan.rows
+    work.message, work.digests_after = restore_report.in_words(document), dict(done.digests)
+    work.details |= _about(document)
     if not into_env:
         safety_backups.remember(context, name, done)
     _show(system, context, request.entry, document, into_env)
@@ -197,6 +248,19 @@ def _by_asset(
         if owner is not None:
             found.setdefault(partitions.entry_key(system.system, owner), []).append(table)
     return found
+
+
+def _about(document: "Document") -> Mapping[str, Any]:
+    """What the audit trail says of a plan or a restore, beside what every operation has."""
+    from backup_pipelines import restore_report
+
+    return {
+        "mode": document["mode"],
+        "selection": document["selection"],
+        "into": document["into"] or "live",
+        "tables": len(document["tables"]),
+        **restore_report.sums(document),
+    }
 
 
 def _leave_result(

@@ -5,7 +5,7 @@ from typing import Any
 
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.plan import Plan, TablePlan
-from backup_pipelines.restore import LiveRestored
+from backup_pipelines.restore import LiveRestored, RestoreResult
 
 Document = Mapping[str, Any]
 
@@ -76,8 +76,8 @@ def warnings(document: Document) -> Sequence[str]:
     return [f"{t['table']}: {text}" for t in touched(document) for text in t["warnings"]]
 
 
-def whole_document(entry: Manifest, into: str, seconds: float, *, done: bool) -> Document:
-    """A restore of a whole backup into an empty database: inserts only, to do or done."""
+def whole_document(entry: Manifest, into: str, seconds: float) -> Document:
+    """What a restore of a whole backup into an empty database would do: inserts only."""
     nothing = {"update": 0, "delete": 0, "unchanged": 0, "changed_columns": {}}
     return {
         "backup": entry.id,
@@ -99,8 +99,17 @@ def whole_document(entry: Manifest, into: str, seconds: float, *, done: bool) ->
         "refused": [],
         "closure": [],
         "safety_backup": None,
-        "verified": done,
+        "verified": False,
         "seconds": round(seconds, 3),
+    }
+
+
+def whole_restored_document(entry: Manifest, into: str, done: RestoreResult) -> Document:
+    """What such a restore did, and the DDL that it left out, with the reasons."""
+    return {
+        **whole_document(entry, into, done.seconds),
+        "verified": True,
+        "skipped": list(done.skipped),
     }
 
 

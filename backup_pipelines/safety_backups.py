@@ -22,6 +22,7 @@ from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 
 if TYPE_CHECKING:
+    from backup_pipelines.operations import Operation
     from backup_pipelines.restore import LiveRestored
 
 RESTORED_TAG = "backup_pipelines/restored"
@@ -42,6 +43,7 @@ def taker(
     system: System,
     context: dg.OpExecutionContext,
     environment: BackupEnvironment,
+    work: "Operation",
     *,
     label: str,
     reason: str,
@@ -61,7 +63,10 @@ def taker(
             run_id=context.run_id,
             only=roots,
         )
-        return _take(request, context, environment)
+        entry = _take(request, context, environment)
+        work.details["safety_backup"] = entry.id
+        work.digests_before = {t.qualified: t.digest for t in entry.tables if t.digest}
+        return entry
 
     return take
 

@@ -60,6 +60,15 @@ def write(
     return _prove(connection, found)
 
 
+def proved_digests(found: Comparison) -> Mapping[str, str]:
+    """The digests of the tables that were proved by theirs, not row by row."""
+    return {
+        change.table.qualified: change.table.digest
+        for change in found.changes
+        if change.table.digest and not (change.staged and _is_by_rows(found, change))
+    }
+
+
 def to_set(
     connection: Connection,
     entry: Manifest,
@@ -170,8 +179,7 @@ def _prove(connection: Connection, found: Comparison) -> int:
     problems = [
         problem
         for change in found.changes
-        if change.live.oid not in untouched
-        and (problem := _problem(connection, found, change, found.plan.mode))
+        if change.live.oid not in untouched and (problem := _problem(connection, found, change))
     ]
     if problems:
         listed = "\n".join(f"- {problem}" for problem in problems)
@@ -179,11 +187,16 @@ def _prove(connection: Connection, found: Comparison) -> int:
     return len(found.changes)
 
 
-def _problem(connection: Connection, found: Comparison, change: Change, mode: Mode) -> str:
+def _is_by_rows(found: Comparison, change: Change) -> bool:
+    """Whether the result need not, or cannot, have the backup's digest."""
+    is_exact = found.scene.drifts[change.table.qualified].is_exact
+    return found.plan.mode == "upsert" or not is_exact
+
+
+def _problem(connection: Connection, found: Comparison, change: Change) -> str:
     table = change.table
-    by_rows = mode == "upsert" or not found.scene.drifts[table.qualified].is_exact
-    if change.staged and by_rows:
-        left = remaining(connection, change, mode)
+    if change.staged and _is_by_rows(found, change):
+        left = remaining(connection, change, found.plan.mode)
         return f"{table.qualified}: {left:,} rows still differ" if left else ""
     rows, digest = live_digest(connection, as_encoded(change.live, table))
     if (rows, digest) == (table.rows, table.digest):

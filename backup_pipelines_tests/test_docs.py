@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args
 
 import click
@@ -17,9 +18,18 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from backup_pipelines import drill, environment, manifest, systems
+from backup_pipelines import audit, drill, environment, manifest, systems
 from backup_pipelines.cli import cli
-from backup_pipelines.config import LiveRestoreConfig, PlanConfig, UndoConfig
+from backup_pipelines.config import (
+    AcknowledgeConfig,
+    DeleteConfig,
+    LiveRestoreConfig,
+    NamedBackup,
+    PlanConfig,
+    PruneConfig,
+    ReconcileConfig,
+    UndoConfig,
+)
 from backup_pipelines.postgres import types
 from backup_pipelines.postgres.queries import query
 from backup_pipelines.system import System
@@ -142,6 +152,9 @@ def variables_read() -> set[str]:
     for system in systems.load_systems(environment.defs_folder()).values():
         found |= {system.database_url_env, system.restore_url_env} - {""}
         found |= {system.drill.server_url_env} - {""}
+        log = system.activity_log
+        found |= {log.database_url_env} if log else set()
+        found |= {system.heartbeat_url_env, *(n.urls_env for n in system.notifications)} - {""}
     found |= set(re.findall(r"env: ([A-Z_]+)", (PROJECT / "dagster.yaml").read_text()))
     return found
 
@@ -154,6 +167,9 @@ def test_the_readme_lists_every_environment_variable_and_no_other() -> None:
     assert all(name.startswith("AWS_") for name in named - variables_read())
 
 
+_SECTIONS = [field.annotation for field in System.model_fields.values()]
+
+
 def keys(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Every key of a YAML section and of those below, as operations.md writes them."""
     for name, field in model.model_fields.items():
@@ -161,9 +177,19 @@ def keys(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, FieldIn
         kind: Any = field.annotation
         marks = {list: "[]", dict: ".NAME"}
         place = above + name + marks.get(getattr(kind, "__origin__", None), "")
-        inner = (get_args(kind) or (kind,))[-1]
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
+        inners = [inner for inner in get_args(kind) or (kind,) if inner is not NoneType]
+        # What may be left out and is like a section of the system itself is described there.
+        is_repeated = NoneType in get_args(kind) and inners[-1] in _SECTIONS
+        inner = inners[-1]
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and not is_repeated:
             yield from keys(inner, f"{place}.")
+
+
+def made_of_sections(default: Any) -> bool:
+    """Whether a default holds sections, whose keys have rows and defaults of their own."""
+    inside = default.values() if isinstance(default, dict) else default
+    found = inside if isinstance(default, (dict, list)) else [default]
+    return any(isinstance(each, BaseModel) for each in found)
 
 
 def test_operations_lists_every_yaml_key_with_its_default_and_no_other() -> None:
@@ -176,8 +202,8 @@ def test_operations_lists_every_yaml_key_with_its_default_and_no_other() -> None
         default = field.get_default(call_default_factory=True)
         if field.is_required():
             assert said[name] == "required", name
-        elif not isinstance(default, BaseModel):
-            assert said[name] == str(default), name
+        elif not made_of_sections(default):
+            assert said[name] == ("" if default is None else str(default)), name
 
 
 def test_operations_lists_every_field_of_the_restore_jobs_and_no_other() -> None:
@@ -185,6 +211,25 @@ def test_operations_lists_every_field_of_the_restore_jobs_and_no_other() -> None
     listed = rows(section(PROJECT / "docs/operations.md", "The jobs"))
     said = {code(row[0]): set(row[1].split(", ")) for row in listed}
     configs = {"plan": PlanConfig, "restore": LiveRestoreConfig, "undo": UndoConfig}
+    names = set(chain.from_iterable(config.model_fields for config in configs.values()))
+    assert said == {
+        name: {job for job, config in configs.items() if name in config.model_fields}
+        for name in names
+    }
+
+
+def test_operations_lists_every_field_of_the_housekeeping_jobs_and_no_other() -> None:
+    """The table of config fields is that of their configs, each with its jobs."""
+    listed = rows(section(PROJECT / "docs/operations.md", "The housekeeping jobs"))
+    said = {code(row[0]): set(row[1].split(", ")) for row in listed}
+    configs = {
+        "prune": PruneConfig,
+        "delete": DeleteConfig,
+        "pin": NamedBackup,
+        "unpin": NamedBackup,
+        "reconcile": ReconcileConfig,
+        "acknowledge": AcknowledgeConfig,
+    }
     names = set(chain.from_iterable(config.model_fields for config in configs.values()))
     assert said == {
         name: {job for job, config in configs.items() if name in config.model_fields}
@@ -216,7 +261,7 @@ def test_contributing_lists_every_make_target_and_no_other() -> None:
 _RECORDS = [
     *(manifest.Manifest, manifest.Table, manifest.Column, manifest.Part, manifest.ForeignKey),
     *(manifest.Sequence, manifest.View, manifest.DdlSection, manifest.DdlObject),
-    *(manifest.Excluded, drill.DrillResult),
+    *(manifest.Excluded, drill.DrillResult, audit.Record),
 ]
 
 
@@ -233,7 +278,7 @@ def test_format_describes_every_record_of_the_manifest() -> None:
     found = (made for made in vars(manifest).values() if isinstance(made, type))
     models = {made for made in found if issubclass(made, BaseModel)} - {BaseModel}
     public = {made for made in models if not made.__name__.startswith("_")}
-    assert public == set(_RECORDS) - {drill.DrillResult}
+    assert public == set(_RECORDS) - {drill.DrillResult, audit.Record}
 
 
 def test_format_lists_every_native_type_as_it_is_stored_and_hashed() -> None:

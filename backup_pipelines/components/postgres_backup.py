@@ -3,7 +3,18 @@
 import dagster as dg
 from pydantic import BaseModel
 
-from backup_pipelines import assets, checks, jobs, request_jobs, restore_jobs, sensors
+from backup_pipelines import (
+    assets,
+    checks,
+    health_jobs,
+    housekeeping_jobs,
+    jobs,
+    request_jobs,
+    restore_jobs,
+    schedules,
+    sensors,
+    verify_jobs,
+)
 from backup_pipelines.system import System
 
 
@@ -30,13 +41,24 @@ class PostgresBackup(dg.Component):
         """Everything Dagster shows of the system; touches no database."""
         backup = assets.backup_assets(self.system)
         drill = checks.drill_check(self.system)
+        health = health_jobs.health_assets(self.system)
+        all_jobs = [
+            *jobs.jobs(self.system, backup, drill),
+            *restore_jobs.restore_jobs(self.system),
+            *request_jobs.request_jobs(self.system),
+            *housekeeping_jobs.housekeeping_jobs(self.system),
+            *verify_jobs.verify_jobs(self.system),
+            *health_jobs.health_jobs(self.system, health),
+        ]
         return dg.Definitions(
-            assets=[backup, assets.catalog_spec(self.system)],
+            assets=[backup, assets.catalog_spec(self.system), health],
             asset_checks=[drill],
-            jobs=[
-                *jobs.jobs(self.system, backup, drill),
-                *restore_jobs.restore_jobs(self.system),
-                *request_jobs.request_jobs(self.system),
+            jobs=all_jobs,
+            schedules=schedules.schedules(self.system),
+            sensors=[
+                *sensors.request_sensors(self.system),
+                *sensors.prune_sensors(self.system),
+                *sensors.due_sensors(self.system, all_jobs),
+                *sensors.health_sensors(self.system),
             ],
-            sensors=sensors.request_sensors(self.system),
         )

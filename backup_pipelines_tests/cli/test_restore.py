@@ -1,5 +1,6 @@
 """`restore`: differences into the live database, or a whole backup into an empty one."""
 
+import secrets
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +29,7 @@ def test_an_empty_database_gets_everything_and_only_once(
     assert result.code == 0, result.err
     done = result.document
     assert (done["backup"], done["verified"], done["safety_backup"]) == (backup_id, True, None)
+    assert done["skipped"] == []
     inserted = {table["table"]: table["insert"] for table in done["tables"]}
     assert inserted["public.servers"] == 276
     assert count(url, "public.servers") == 276
@@ -37,6 +39,31 @@ def test_an_empty_database_gets_everything_and_only_once(
     assert (again.code, again.out) == (2, "")
     assert "the target database is not empty" in again.err
     assert url not in result.err + again.err
+
+
+def test_what_an_empty_database_cannot_have_is_told(
+    cli: Cli, demo: Demo, live: Live, make_database: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DDL that is left out is in the JSON document, and a line each for people."""
+    role = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(demo.admin_url(), autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role}".encode())
+        try:
+            live.run(f"GRANT SELECT ON tasks TO {role}")
+            assert cli("backup", "crm").code == 0
+            live.run(f"REVOKE SELECT ON tasks FROM {role}")
+        finally:
+            admin.execute(f"DROP ROLE {role}".encode())
+    left_out = [f'acl of TABLE tasks: role "{role}" does not exist']
+    arguments = ("restore", "crm", "latest", "--into", "TARGET_URL", "--confirm", "CONFIRM")
+    monkeypatch.setenv("TARGET_URL", make_database(demo.server).admin_url)
+    result = cli(*arguments, "--json")
+    assert result.code == 0, result.err
+    assert result.document["skipped"] == left_out
+    monkeypatch.setenv("TARGET_URL", make_database(demo.server).admin_url)
+    result = cli(*arguments)
+    assert result.code == 0, result.err
+    assert result.err.splitlines()[-1] == f"left out: {left_out[0]}"
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,11 @@ def test_everything_is_described() -> None:
         config.PlanConfig,
         config.LiveRestoreConfig,
         config.UndoConfig,
+        config.NamedBackup,
+        config.DeleteConfig,
+        config.PruneConfig,
+        config.ReconcileConfig,
+        config.AcknowledgeConfig,
     ],
 )
 def test_every_config_field_is_described(model: type[dg.Config]) -> None:

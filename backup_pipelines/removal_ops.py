@@ -1,0 +1,219 @@
+"""What the ops of the prune and delete jobs do: refuse, call the core, make the catalog agree."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from backup_pipelines import (
+    catalog,
+    catalog_sync,
+    metadata,
+    operations,
+    operators,
+    partitions,
+)
+from backup_pipelines.config import DeleteConfig, NamedBackup, PruneConfig
+from backup_pipelines.errors import Failed, Refused
+from backup_pipelines.jobs import refuse_reexecution
+from backup_pipelines.resources import BackupEnvironment
+from backup_pipelines.storage.store import Store
+from backup_pipelines.system import System
+
+if TYPE_CHECKING:
+    from backup_pipelines.housekeeping_report import Document
+    from backup_pipelines.removal import Removed
+
+PRUNE_PLAN = "prune_plan"
+"""The operation of a dry run, of which nobody is told by message."""
+
+
+def prune(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: PruneConfig,
+    environment: BackupEnvironment,
+) -> None:
+    """Remove what retention no longer keeps, and finish what an earlier prune began."""
+    name = PRUNE_PLAN if config.dry_run else "prune"
+    with operations.operation(context, system, name, environment, reason=config.reason) as work:
+        if config.dry_run:
+            _plan(system, context, environment.store(), work)
+        else:
+            _prune(system, context, config, environment.store(), work)
+
+
+def _plan(
+    system: System, context: dg.OpExecutionContext, store: Store, work: operations.Operation
+) -> None:
+    from backup_pipelines import housekeeping_metadata, housekeeping_report
+
+    document = _planned(store, system, datetime.now(UTC))
+    work.message = housekeeping_report.plan_in_words(document)
+    leave_result(context, document, housekeeping_metadata.of_prune(document))
+    context.log.info(work.message)
+
+
+def _prune(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: PruneConfig,
+    store: Store,
+    work: operations.Operation,
+) -> None:
+    from backup_pipelines import housekeeping_metadata, housekeeping_report
+    from backup_pipelines.health import latch
+    from backup_pipelines.prune import prune
+
+    refuse_reexecution(context.run)
+    now = datetime.now(UTC)
+    # Not left to the health job: both are launched by the same new backup.
+    latch(store, system, now)
+    planned = _planned(store, system, now)
+    done = prune(
+        store,
+        system,
+        operator=operators.operator_of(context.run),
+        reason=config.reason,
+        now=now,
+        report=context.log.info,
+    )
+    _mirror(context, store, system.system)
+    document = housekeeping_report.pruned_document(planned, done)
+    work.message = housekeeping_report.pruned_in_words(document)
+    work.details |= {
+        "removed": [one.id for one in done.removed],
+        "refused": {one.id: one.problem for one in done.refused},
+        "frozen": [one.guard for one in done.frozen],
+        "kept": done.kept,
+        "bytes": document["bytes"],
+    }
+    shown = housekeeping_metadata.of_prune(document)
+    _tell(
+        context,
+        dg.AssetObservation(
+            partitions.catalog_key(system.system),
+            description=f"Pruned: {work.message}.",
+            metadata=shown,
+        ),
+    )
+    leave_result(context, document, shown)
+    for one in done.frozen:
+        context.log.warning(
+            f"frozen by {one.guard} since {one.at:%Y-%m-%d %H:%M} UTC: {one.message}; once "
+            f"that is well: backup-pipelines acknowledge {system.system} --reason TEXT"
+        )
+    _raise_refused(context, system.system, done.refused)
+    context.log.info(work.message)
+
+
+def delete(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: DeleteConfig,
+    environment: BackupEnvironment,
+) -> None:
+    """Remove one backup by hand, and take it out of the catalog."""
+    from backup_pipelines import housekeeping_report
+    from backup_pipelines.prune import delete_backup
+
+    with operations.operation(context, system, "delete", environment, reason=config.reason) as work:
+        refuse_reexecution(context.run)
+        work.backup = named(context, config)
+        refuse_latest(work.backup)
+        store = environment.store()
+        removed = delete_backup(
+            store,
+            system,
+            work.backup,
+            operator=operators.operator_of(context.run),
+            reason=config.reason,
+            report=context.log.info,
+        )
+        _mirror(context, store, system.system)
+        document = housekeeping_report.removed_document(removed)
+        work.details |= {"objects": removed.objects, "bytes": removed.bytes}
+        _raise_refused(context, system.system, [removed] if removed.problem else [])
+        work.message = f"{removed.objects} objects, {removed.bytes:,} bytes removed"
+        leave_result(context, document, {**document})
+
+
+def named(context: dg.OpExecutionContext, config: NamedBackup) -> str:
+    """The backup, by the partition or the config; two different answers are none."""
+    if not context.has_partition_key:
+        if not config.backup:
+            raise Refused("name the backup: choose it as partition, or give its id in backup")
+        return config.backup
+    chosen = context.partition_key
+    if config.backup not in ("", chosen):
+        raise Refused(
+            f"the run's partition is {chosen}, its config says backup: {config.backup}; which?"
+        )
+    return chosen
+
+
+def refuse_latest(backup: str) -> None:
+    """Refuse to delete a backup that is not named by its id."""
+    if backup == catalog.LATEST:
+        raise Refused(
+            "give the id of the backup that is to go: the latest may be another one by now"
+        )
+
+
+def _planned(store: Store, system: System, now: datetime) -> "Document":
+    from backup_pipelines import housekeeping_report
+    from backup_pipelines.prune import plan_prune
+
+    sizes = housekeeping_report.sizes_of(store, system.system)
+    return housekeeping_report.plan_document(plan_prune(store, system, now), sizes)
+
+
+def forget(context: dg.OpExecutionContext, store: Store, system: str) -> None:
+    """Take out of the catalog what was removed, by this run or by one that was killed after it."""
+
+    def tell(observation: dg.AssetObservation) -> None:
+        _tell(context, observation)
+
+    catalog_sync.drop_removed(context.instance, store, system, tell)
+
+
+def _mirror(context: dg.OpExecutionContext, store: Store, system: str) -> None:
+    """Make the catalog agree: a backup of which only objects are left can no longer be chosen."""
+    forget(context, store, system)
+    catalog_sync.sync(context.instance, store, system)
+
+
+def _raise_refused(
+    context: dg.OpExecutionContext, system: str, refused: "Sequence[Removed]"
+) -> None:
+    """Say on the backups' partitions, which stay, that the store did not let them go; then fail."""
+    for one in refused:
+        _tell(
+            context,
+            dg.AssetObservation(
+                partitions.catalog_key(system),
+                partition=one.id,
+                description="The store refused to remove it.",
+                metadata={"status": "not removed", "problem": one.problem},
+            ),
+        )
+    if refused:
+        listed = "\n".join(f"- {one.id}: {one.problem}" for one in refused)
+        raise Failed(f"the store refused to remove {len(refused)}:\n{listed}")
+
+
+def _tell(context: dg.OpExecutionContext, observation: dg.AssetObservation) -> None:
+    """Log an observation at once: what an op has logged is lost when it fails."""
+    context.instance.report_runless_asset_event(
+        observation.with_metadata(
+            {**observation.metadata, "run": dg.MetadataValue.dagster_run(context.run_id)}
+        )
+    )
+
+
+def leave_result(
+    context: dg.OpExecutionContext, document: Mapping[str, Any], shown: metadata.Metadata
+) -> None:
+    """Show it of the run, with the document that the command line prints."""
+    context.add_output_metadata({**shown, metadata.RESULT: dg.MetadataValue.json(dict(document))})
