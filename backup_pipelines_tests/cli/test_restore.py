@@ -176,11 +176,13 @@ def test_differences_go_into_another_database_without_a_safety_backup_only(
     assert "no safety backup" in cli("undo", "crm", "--confirm", "CONFIRM").err
 
 
-def test_of_two_restores_at_once_the_second_waits(cli: Cli, live: Live) -> None:
+@pytest.mark.parametrize("second", ["restore", "backup"])
+def test_what_is_launched_during_a_restore_waits(cli: Cli, live: Live, second: str) -> None:
     """The first cannot lock its tables yet, and the second does not even start."""
-    good = live.content()
+    good, comments = live.content(), live.rows("SELECT count(*) FROM task_comments")
     live.run("DELETE FROM task_comments WHERE id <= 3")
-    started = [command("restore", "crm", "latest", "--confirm", "CONFIRM")] * 2
+    first = command("restore", "crm", live.backup_id, "--confirm", "CONFIRM")
+    started = [first, first if second == "restore" else command("backup", "crm")]
     children: list[subprocess.Popen[str]] = []
     try:
         with psycopg.connect(live.url) as application:
@@ -202,6 +204,10 @@ def test_of_two_restores_at_once_the_second_waits(cli: Cli, live: Live) -> None:
     assert live.content() == good
     assert "3 rows inserted" in said[0][0]
     assert "inserted" not in said[1][0]
+    if second == "backup":
+        shown = cli("show", "crm", "latest", "--json").document["tables"]
+        rows = {table["table"]: table["rows"] for table in shown}
+        assert [(rows["public.task_comments"],)] == comments
 
 
 def count(url: str, table: str) -> Any:
