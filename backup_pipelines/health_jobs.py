@@ -160,11 +160,13 @@ def _tell(
     remember(store, uninformed(before, health))
     problems: list[str] = []
     if _store_failed_before(context, system.system):
-        problems += notify.send(system, health_notices.store_answers(system.system, context.run_id))
+        problems += notify.send(
+            system, health_notices.store_answers(system.system, context.run.run_id)
+        )
     for finding in turned:
         context.log.info(f"{health_notices.turned(finding)}: {finding.message}")
         problems += notify.send(
-            system, health_notices.guard_event(system.system, finding, context.run_id)
+            system, health_notices.guard_event(system.system, finding, context.run.run_id)
         )
     said = "; ".join(f"{finding.guard}: {finding.message}" for finding in health.red)
     problem = notify.beat(system, health.healthy, said or "no guard is red")
@@ -197,7 +199,7 @@ def _report_untold(
         operator=operators.operator_of(context.run),
         at=datetime.now(UTC),
         message=message,
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         details={"of": "health"},
     )
     operations.report(context, system, environment, happened)
@@ -221,10 +223,10 @@ def _look_at_database(system: System, environment: BackupEnvironment) -> Finding
 def _tell_store_failed(system: System, context: Context, message: str) -> None:
     """Say it once to people, and each time to the watchdog."""
     told = _store_failed_before(context, system.system)
-    context.instance.add_run_tags(context.run_id, {STORE_FAILED_TAG: "true"})
+    context.instance.add_run_tags(context.run.run_id, {STORE_FAILED_TAG: "true"})
     problems = [notify.beat(system, False, f"the store cannot be reached: {message}")]
     if not told:
-        event = health_notices.store_failed(system.system, message, context.run_id)
+        event = health_notices.store_failed(system.system, message, context.run.run_id)
         problems += notify.send(system, event)
     for text in filter(None, problems):
         context.log.warning(f"not told: {text}")
@@ -235,7 +237,7 @@ def _store_failed_before(context: Context, system: str) -> bool:
     found = context.instance.get_runs(
         dg.RunsFilter(job_name=partitions.health_job(system)), limit=2
     )
-    return any(STORE_FAILED_TAG in run.tags for run in found if run.run_id != context.run_id)
+    return any(STORE_FAILED_TAG in run.tags for run in found if run.run_id != context.run.run_id)
 
 
 def _refresh_restorable(context: Context, system: str, findings: Sequence[Finding]) -> None:

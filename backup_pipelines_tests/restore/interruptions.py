@@ -83,17 +83,18 @@ def campaign(site: Site, interrupt: Interrupt, moments: int, seed: int) -> Count
     """Interrupt at random moments; counts the databases that were as `before` and as `after`."""
     chance = random.Random(seed)
     entry, whole = site.back_up(), site.image()
-    _damage(site)
-    # Moments lie within what an undisturbed restore takes, and a little after it.
-    longest = 1.2 * interrupt(site, entry, _NEVER).seconds
-    assert site.image() == whole
+    # The first restore of a process takes longer than those that follow.
+    for _ in range(2):
+        _damage(site)
+        undisturbed = interrupt(site, entry, _NEVER).seconds
+        assert site.image() == whole
     counts: Counter[str] = Counter()
     before = whole
-    for _ in range(moments):
+    for moment in _moments(chance, moments, undisturbed):
         if before == whole:
             _damage(site)
             before = site.image()
-        attempt = interrupt(site, entry, chance.uniform(0, longest))
+        attempt = interrupt(site, entry, moment)
         wait_until_gone(site)
         now = site.image()
         assert now in (before, whole), f"between, after {attempt.said!r}, seed {seed}"
@@ -105,6 +106,14 @@ def campaign(site: Site, interrupt: Interrupt, moments: int, seed: int) -> Count
     site.restore(entry)
     assert site.image() == whole
     return counts
+
+
+def _moments(chance: random.Random, count: int, undisturbed: float) -> list[float]:
+    """Random seconds within an undisturbed restore and a little after it, one in each stretch."""
+    stretch = 1.2 * undisturbed / count
+    found = [(number + chance.random()) * stretch for number in range(count)]
+    chance.shuffle(found)
+    return found
 
 
 def _damage(site: Site) -> None:
