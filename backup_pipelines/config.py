@@ -167,3 +167,13 @@ class AcknowledgeConfig(dg.Config):
     guards: list[str] = Field(
         default=[], description="Only these guards; nothing named is every one that freezes."
     )
+
+
+class UploadConfig(dg.Config):
+    """Putting the backup of an archive into the store."""
+
+    file: str = Field(
+        description="Path of the archive on the machine where the run executes, as `download` "
+        "made it.",
+    )
+    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")

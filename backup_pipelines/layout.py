@@ -8,6 +8,11 @@ import re
 from typing import Literal
 
 _PLAIN = re.compile(r"^[a-z0-9_]{1,80}$")
+_CONTENT = re.compile(
+    r"[0-9]{8}T[0-9]{6}Z-[a-z]+-[0-9a-f]{6}/"
+    r"(schema/(pre|post)-data\.sql"
+    r"|data/[a-z0-9_-]+\.[a-z0-9_-]+/part-[0-9]{5,}(-[0-9]{3,})?\.parquet)"
+)
 
 
 def system_prefix(system: str) -> str:
@@ -50,6 +55,12 @@ def part_key(
     folder = f"{_folder_name(schema)}.{_folder_name(table)}"
     name = f"part-{number:05d}" + (f"-{overflow:03d}" if overflow else "")
     return f"{backup_prefix(system, backup_id)}data/{folder}/{name}.parquet"
+
+
+def is_content_key(system: str, key: str) -> bool:
+    """Whether a key can be a section of the DDL or a part of some backup of the system."""
+    inside = key.removeprefix(backups_prefix(system))
+    return inside != key and _CONTENT.fullmatch(inside) is not None
 
 
 def drills_prefix(system: str) -> str:

@@ -18,6 +18,9 @@ _VALID = re.compile(r"^[A-Za-z0-9_]+$")
 COVERAGE = "coverage"
 RESTORABLE = "restorable"
 
+REBUILT_TAG = "backup_pipelines/rebuilt"
+"""Tag of materializations of the catalog that show no new backup."""
+
 
 def group(system: str, module: str) -> str:
     """The asset group of a module; `other` is one that every system has, so it says whose."""
@@ -154,9 +157,19 @@ def reconcile_job(system: str) -> str:
     return f"{system}_reconcile"
 
 
+def catalog_rebuild_job(system: str) -> str:
+    """The job that brings the catalog back from the store."""
+    return f"{system}_catalog_rebuild"
+
+
 def acknowledge_job(system: str) -> str:
     """The job by which a person ends a freeze of pruning."""
     return f"{system}_acknowledge"
+
+
+def upload_job(system: str) -> str:
+    """The job that puts the backup of an archive into the store."""
+    return f"{system}_upload"
 
 
 def operations_by_job(system: str) -> Mapping[str, str]:
@@ -176,7 +189,9 @@ def operations_by_job(system: str) -> Mapping[str, str]:
         pin_job(system),
         unpin_job(system),
         reconcile_job(system),
+        catalog_rebuild_job(system),
         acknowledge_job(system),
+        upload_job(system),
     )
     by_name = {job: job.removeprefix(f"{system}_") for job in made}
     return by_name | {verify_rotation_job(system): "verify"}

@@ -104,3 +104,22 @@ def test_every_key_is_in_its_system() -> None:
         layout.drill_key("crm", "id", at),
     ):
         assert key.startswith(layout.system_prefix("crm"))
+
+
+@given(schema=_IDENTIFIERS, table=_IDENTIFIERS, number=st.integers(0, 99999), kind=_TYPES)
+def test_what_is_a_section_or_a_part(
+    schema: str, table: str, number: int, kind: BackupType
+) -> None:
+    """Every key that is made for content is known as such, for its own system only."""
+    backup_id = str(BackupId.new(kind, datetime.now(UTC)))
+    part = layout.part_key("crm", backup_id, schema, table, number, number % 3)
+    for key in (part, layout.schema_key("crm", backup_id, "pre-data")):
+        assert layout.is_content_key("crm", key)
+        assert not layout.is_content_key("dcim", key)
+    for key in (
+        layout.manifest_key("crm", backup_id),
+        layout.started_key("crm", backup_id),
+        part.replace("/data/", "/data/../"),
+        part + "\n",
+    ):
+        assert not layout.is_content_key("crm", key)
