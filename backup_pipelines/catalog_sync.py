@@ -11,7 +11,6 @@ from typing import Any
 import dagster as dg
 
 from backup_pipelines import catalog, layout, metadata, partitions, removal, state_log
-from backup_pipelines.errors import BackupError
 from backup_pipelines.storage.store import Store
 
 
@@ -24,8 +23,16 @@ class Synced:
     unsealed: tuple[str, ...]
 
 
-def sync(instance: dg.DagsterInstance, store: Store, system: str) -> Synced:
-    """Make the partition sets of a system agree with the manifests in the store."""
+def sync(
+    instance: dg.DagsterInstance,
+    store: Store,
+    system: str,
+    tags: Mapping[str, str] | None = None,
+) -> Synced:
+    """Make the partition sets of a system agree with the manifests in the store.
+
+    `tags` are given to the materializations of backups that had none.
+    """
     # A killed prune has no more to say than what it left in the store.
     drop_removed(instance, store, system, instance.report_runless_asset_event)
     whole = {
@@ -40,11 +47,12 @@ def sync(instance: dg.DagsterInstance, store: Store, system: str) -> Synced:
     _add(instance, offered, whole - listed)
     for gone in sorted(listed - whole):
         instance.delete_dynamic_partition(_name(offered), gone)
-    shown = instance.get_materialized_partitions(partitions.catalog_key(system))
-    unseen = whole - shown
-    states = catalog.states(store, system) if unseen else catalog.NOTHING_KNOWN
-    for backup_id in sorted(unseen):
-        _report_found(instance, store, system, backup_id, states)
+    unseen = whole - instance.get_materialized_partitions(partitions.catalog_key(system))
+    if unseen:
+        found = as_found(store, system, catalog.listing(store, system))
+        for backup_id, shown in found.items():
+            if backup_id in unseen:
+                report_found(instance, system, backup_id, shown, tags)
     return Synced(
         added=tuple(sorted(whole - listed)),
         dropped=tuple(sorted(listed - whole)),
@@ -112,6 +120,45 @@ def _removed(system: str, backup_id: str, note: Mapping[str, Any]) -> dg.AssetOb
     )
 
 
+def as_found(store: Store, system: str, found: catalog.Listing) -> dict[str, metadata.Metadata]:
+    """What the catalog shows of each backup by the store alone, in the order to report it in.
+
+    Dagster takes an asset's last materialization for its newest, so the newest backup comes last,
+    and what cannot be read first.
+    """
+    verifications = state_log.latest(store, system, "verifications")
+    shown: dict[str, metadata.Metadata] = {}
+    # One that cannot be read must not stop a backup.
+    for backup_id, problem in sorted(found.problems.items()):
+        pinned = dg.MetadataValue.bool(backup_id in found.states.pinned)
+        shown[backup_id] = {"status": "damaged", "error": problem, "pinned": pinned}
+    for entry in reversed(found.backups):
+        shown[entry.id] = metadata.of_backup(entry, store, found.states)
+        if entry.id in found.states.damaged:
+            why = _why_damaged(store, verifications[entry.id])
+            shown[entry.id] = {**shown[entry.id], "error": why}
+    return shown
+
+
+def report_found(
+    instance: dg.DagsterInstance,
+    system: str,
+    backup_id: str,
+    shown: metadata.Metadata,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Show a backup whose own run could not, or did in an instance that is lost."""
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            partitions.catalog_key(system),
+            partition=backup_id,
+            description="Found in the store.",
+            metadata=shown,
+            tags=tags,
+        )
+    )
+
+
 def start(context: dg.OpExecutionContext, system: str, backup_id: str) -> None:
     """Put a backup that starts now into the catalog, shown as materializing until it is sealed."""
     _add(context.instance, partitions.all_backups(system), {backup_id})
@@ -126,6 +173,14 @@ def seal(
         dg.AssetMaterialization(partitions.catalog_key(system), partition=backup_id, metadata=shown)
     )
     _add(context.instance, partitions.restorable(system), {backup_id})
+
+
+def _why_damaged(store: Store, state: state_log.State) -> str:
+    try:
+        return str(state_log.content(store, state).get("message") or "")
+    except ValueError as error:
+        # The object's name tells the state; nothing depends on the words in it.
+        return f"{store.uri(state.key)} cannot be read: {error}"
 
 
 def _report_planned(context: dg.OpExecutionContext, key: dg.AssetKey, partition: str) -> None:
@@ -145,28 +200,6 @@ def _report_planned(context: dg.OpExecutionContext, key: dg.AssetKey, partition:
         context.instance.report_dagster_event(event, run_id=context.run_id)
     except (ImportError, AttributeError, TypeError) as error:
         context.log.debug(f"this Dagster has no planned events as we know them: {error}")
-
-
-def _report_found(
-    instance: dg.DagsterInstance,
-    store: Store,
-    system: str,
-    backup_id: str,
-    states: catalog.States,
-) -> None:
-    """Show a backup whose own run could not; one that cannot be read must not stop a backup."""
-    try:
-        shown = metadata.of_backup(catalog.load(store, system, backup_id), store, states)
-    except BackupError as error:
-        shown = {"status": "damaged", "error": str(error)}
-    instance.report_runless_asset_event(
-        dg.AssetMaterialization(
-            partitions.catalog_key(system),
-            partition=backup_id,
-            description="Found in the store.",
-            metadata=shown,
-        )
-    )
 
 
 def _keys(instance: dg.DagsterInstance, found: dg.DynamicPartitionsDefinition) -> list[str]:

@@ -16,7 +16,9 @@ import click
 
 from backup_pipelines import (
     catalog,
+    cli_archive,
     cli_audit,
+    cli_catalog,
     cli_housekeeping,
     cli_jobs,
     cli_restore,
@@ -227,6 +229,9 @@ for command in (
     cli_housekeeping.unpin,
     cli_housekeeping.reconcile,
     cli_housekeeping.acknowledge,
+    cli_catalog.catalog_group,
+    cli_archive.download,
+    cli_archive.upload,
     cli_audit.audit_,
     cli_status.status,
 ):

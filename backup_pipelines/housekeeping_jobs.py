@@ -1,4 +1,4 @@
-"""The jobs that look after what is stored: prune, delete, pin, unpin, reconcile, acknowledge.
+"""The jobs that look after what is stored and shown: from prune and delete to acknowledge.
 
 Each is one op without a retry policy. Those that remove objects wait in the system's pool for the
 run that reads or writes them; a pin must not wait.
@@ -6,7 +6,7 @@ run that reads or writes them; a pin must not wait.
 
 import dagster as dg
 
-from backup_pipelines import metadata, partitions, removal_ops, upkeep_ops
+from backup_pipelines import catalog_rebuild, metadata, partitions, removal_ops, upkeep_ops
 from backup_pipelines.config import (
     AcknowledgeConfig,
     DeleteConfig,
@@ -26,6 +26,7 @@ def housekeeping_jobs(system: System) -> list[dg.JobDefinition]:
         _pin_job(system),
         _unpin_job(system),
         _reconcile_job(system),
+        _catalog_rebuild_job(system),
         _acknowledge_job(system),
     ]
 
@@ -148,6 +149,28 @@ def _reconcile_job(system: System) -> dg.JobDefinition:
         reconcile_op()
 
     return reconcile_job
+
+
+def _catalog_rebuild_job(system: System) -> dg.JobDefinition:
+    name = partitions.catalog_rebuild_job(system.system)
+
+    @dg.op(name=partitions.op_of(name), out=dg.Out(dg.Nothing), pool=partitions.pool(system.system))
+    def catalog_rebuild_op(
+        context: dg.OpExecutionContext, backup_environment: BackupEnvironment
+    ) -> None:
+        with metadata.as_failure():
+            catalog_rebuild.rebuild(system, context, backup_environment)
+
+    @dg.job(
+        name=name,
+        description=f"Bring the catalog of {system.system} back from the store alone: every backup "
+        "with its status, pin and metadata. Changes nothing in the store.",
+        executor_def=dg.in_process_executor,
+    )
+    def catalog_rebuild_job() -> None:
+        catalog_rebuild_op()
+
+    return catalog_rebuild_job
 
 
 def _acknowledge_job(system: System) -> dg.JobDefinition:

@@ -1,4 +1,4 @@
-"""What Dagster shows of a prune and of a comparison, from the document that is also printed."""
+"""What Dagster shows of a prune, a comparison or a rebuild, from the document also printed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +12,13 @@ from backup_pipelines.housekeeping_report import Document
 _LINES = 500
 
 _VERDICTS = {"backup": "string", "verdict": "string", "bytes": "int", "why": "string"}
+_REBUILT = {
+    "backup": "string",
+    "status": "string",
+    "pinned": "string",
+    "verified_at": "string",
+    "done": "string",
+}
 _FOUND = {"what": "string", "which": "string", "how": "string"}
 
 
@@ -55,6 +62,28 @@ def of_reconcile(document: Document) -> metadata.Metadata:
         "repaired_objects": repaired["objects"] if repaired else 0,
         "found": dg.MetadataValue.md(_markdown(_FOUND, rows) if rows else "nothing"),
         "rows": _table(_FOUND, rows),
+    }
+
+
+def of_rebuild(document: Document) -> metadata.Metadata:
+    """Counts of what was brought back, and the list of all backups."""
+    done = dict.fromkeys(document["updated"], "put right")
+    done |= dict.fromkeys(document["added"], "brought back")
+    rows = [
+        {
+            "backup": str(one["backup"]),
+            "status": f"{one['status']}: {one['error']}" if one["error"] else str(one["status"]),
+            "pinned": "pinned" if one["pinned"] else "",
+            "verified_at": str(one["verified_at"]),
+            "done": done.get(one["backup"], ""),
+        }
+        for one in document["backups"][:_LINES]
+    ]
+    names = ("backups", "added", "updated", "offered", "dropped", "unsealed", "damaged", "pinned")
+    return {
+        **{name: len(document[name]) for name in names},
+        "newest": document["newest"] or "none",
+        "catalog": dg.MetadataValue.md(_markdown(_REBUILT, rows)),
     }
 
 

@@ -1,4 +1,4 @@
-"""The JSON documents of prune, delete and reconcile, which runs keep and commands print."""
+"""The JSON documents of prune, delete, reconcile and rebuild: runs keep, commands print them."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -114,6 +114,18 @@ def reconciled_in_words(document: Document) -> str:
     }
     found = [f"{number} {what}" for what, number in counts.items() if number]
     return ", ".join(found) or "store, manifests and catalog agree"
+
+
+def rebuilt_in_words(document: Document) -> str:
+    """What a rebuild of the catalog did, in a sentence."""
+    backups = f"{len(document['backups'])} backups in the store"
+    counts = {
+        "brought back": len(document["added"]),
+        "put right": len(document["updated"]),
+        "taken from the drop-down": len(document["dropped"]),
+    }
+    done = [f"{number} {what}" for what, number in counts.items() if number]
+    return f"{backups}: {', '.join(done) or 'the catalog has them all'}"
 
 
 def sizes_of(store: Store, system: str) -> dict[str, int]:

@@ -39,6 +39,9 @@ _ENDED = [
 # Nobody waits for a prune; the next backup is hours away.
 _PRUNE_SECONDS = 15
 
+# A new backup is among so many, unless a rebuild of a long catalog follows it within seconds.
+_PRUNE_LOOK = 100
+
 
 def request_sensors(system: System) -> list[dg.SensorDefinition]:
     """The sensor for requests of the application, if the YAML permits any."""
@@ -95,17 +98,26 @@ def _prune(system: System) -> dg.SensorDefinition:
     )
     def prune_after_backup(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         seen = int(context.cursor or 0)
-        # Of several backups the newest will do: one prune decides about all.
         found = context.instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=key, after_storage_id=seen), limit=1
+            dg.AssetRecordsFilter(asset_key=key, after_storage_id=seen), limit=_PRUNE_LOOK
         ).records
-        if not found:
-            return dg.SensorResult(skip_reason=f"{key.to_user_string()} has no new backup")
+        # Of several backups the newest will do: one prune decides about all.
+        new = next((record for record in found if not _is_rebuilt(record)), None)
+        cursor = str(found[0].storage_id) if found else None
+        if new is None:
+            reason = f"{key.to_user_string()} has no new backup"
+            return dg.SensorResult(skip_reason=reason, cursor=cursor)
         # Dagster launches a run key once: a backup that is shown anew needs no other prune.
-        request = dg.RunRequest(run_key=found[0].partition_key)
-        return dg.SensorResult(run_requests=[request], cursor=str(found[0].storage_id))
+        request = dg.RunRequest(run_key=new.partition_key)
+        return dg.SensorResult(run_requests=[request], cursor=cursor)
 
     return prune_after_backup
+
+
+def _is_rebuilt(record: dg.EventLogRecord) -> bool:
+    """Whether a rebuild shows an old backup: after a disaster nothing may go for that."""
+    shown = record.asset_materialization
+    return shown is not None and partitions.REBUILT_TAG in (shown.tags or {})
 
 
 def due_sensors(system: System, jobs: "Sequence[Job]") -> list[dg.SensorDefinition]:

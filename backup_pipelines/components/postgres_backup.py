@@ -13,6 +13,7 @@ from backup_pipelines import (
     restore_jobs,
     schedules,
     sensors,
+    upload_jobs,
     verify_jobs,
 )
 from backup_pipelines.system import System
@@ -48,6 +49,7 @@ class PostgresBackup(dg.Component):
             *request_jobs.request_jobs(self.system),
             *housekeeping_jobs.housekeeping_jobs(self.system),
             *verify_jobs.verify_jobs(self.system),
+            *upload_jobs.upload_jobs(self.system),
             *health_jobs.health_jobs(self.system, health),
         ]
         return dg.Definitions(

@@ -64,6 +64,7 @@ def test_everything_is_described() -> None:
         config.PruneConfig,
         config.ReconcileConfig,
         config.AcknowledgeConfig,
+        config.UploadConfig,
     ],
 )
 def test_every_config_field_is_described(model: type[dg.Config]) -> None:
