@@ -1,5 +1,6 @@
 """What a person does on the pages of Dagster's UI, by the words on them."""
 
+import itertools
 import re
 import time
 from collections.abc import Callable
@@ -21,6 +22,15 @@ _TRY_SECONDS = 90
 
 # How many events the sensors may have added to the catalog since.
 _NEWEST = 5
+
+# A point of the page below its headings, and how far the mouse's wheel turns there.
+_MIDDLE = 500
+_SOME_ROWS = 300
+_ALL_THE_WAY = 100_000
+_SCREENS = 10
+_ROWS_DRAWN_SECONDS = 1
+
+_ANY_JOB = re.compile(r"^(crm|dcim)_[a-z_]+$")
 
 _ENDED = re.compile(r"^(Success|Failure|Canceled)$")
 _MOMENT = re.compile(r"^\d{1,2} [A-Z][a-z]{2,3}, \d{2}:\d{2}$")
@@ -48,9 +58,21 @@ class Screens:
             self.page.get_by_role("tab", name=tab, exact=True).click()
 
     def job_link(self, job: str) -> Locator:
-        """A job in the list of jobs."""
+        """A job in the list of jobs, which is scrolled to it: the page draws only what is seen."""
         # The icons in a link are part of its name.
-        return self.page.get_by_role("link").filter(has_text=re.compile(f"^{job}$")).first
+        link = self.page.get_by_role("link").filter(has_text=re.compile(f"^{job}$")).first
+        expect(self.page.get_by_role("link").filter(has_text=_ANY_JOB).first).to_be_visible()
+        self.page.mouse.move(_MIDDLE, _MIDDLE)
+        # Back to the top now and then: on a slow page the wheel can be ahead of what is drawn.
+        turns = itertools.cycle([-_ALL_THE_WAY, *[_SOME_ROWS] * _SCREENS])
+
+        def seen() -> None:
+            if not link.is_visible():
+                self.page.mouse.wheel(0, next(turns))
+            expect(link).to_be_visible(timeout=_ROWS_DRAWN_SECONDS * 1000)
+
+        _persist(seen)
+        return link
 
     def save(self, name: str) -> None:
         """Take a picture of the page as it is now, without what the mouse is over."""
