@@ -19,6 +19,7 @@ from typing import IO
 from backup_pipelines import layout, manifest
 from backup_pipelines.errors import Damaged, Failed, Refused
 from backup_pipelines.manifest import DdlSection, Manifest, Part
+from backup_pipelines.progress import Report
 from backup_pipelines.storage.store import Store
 
 RECOVERY = "RECOVERY.txt"
@@ -32,8 +33,6 @@ PART_SUFFIX = ".part"
 
 # As the store's: few calls, flat memory.
 _CHUNK = 4 * 1024 * 1024
-
-Report = Callable[[str], None]
 
 _RECOVERY_TEXT = """\
 This file is one whole backup of the system {system}: {id},

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import IO
 
 from backup_pipelines import layout, leftovers, manifest, removal, verify
-from backup_pipelines.archive import END, RECOVERY, Report, objects_of, pieces
+from backup_pipelines.archive import END, RECOVERY, objects_of, pieces
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.errors import BackupError, Damaged, Refused
 from backup_pipelines.manifest import DdlSection, Manifest, Part
+from backup_pipelines.progress import Report
 from backup_pipelines.storage.store import Store
 
 _MANIFEST = re.compile(r"[^/]+/backups/[^/]+/manifest\.json")

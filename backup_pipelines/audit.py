@@ -8,7 +8,6 @@ import hashlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from backup_pipelines import layout
 from backup_pipelines.errors import Failed
 from backup_pipelines.settings import Severity
+from backup_pipelines.storage.reading import READS_AT_ONCE, read_all
 from backup_pipelines.storage.store import Store
 
 Outcome = Literal["done", "failed", "refused"]
@@ -26,13 +26,14 @@ Outcome = Literal["done", "failed", "refused"]
 SEVERITIES: dict[Outcome, Severity] = {"done": "info", "failed": "error", "refused": "warning"}
 """How much an outcome is worth to those who are told of it."""
 
+NOTIFY = "notify"
+"""The operation of the record about people who could not be told."""
+
 FIRST_PREVIOUS = "0" * 64
 """What the first record has in place of the hash of the one before it."""
 
-# On S3 the latency of a small object, not its bytes, is what reading waits for.
-_READS_AT_ONCE = 16
 # Enough to keep those busy; more would be read in vain where the newest few are wanted.
-_READ_AHEAD = 4 * _READS_AT_ONCE
+_READ_AHEAD = 4 * READS_AT_ONCE
 # So many others may be faster, one after the other, before something else must be wrong.
 _TRIES = 100
 # How far back a record is looked for whose writer was not told whether it was written.
@@ -227,8 +228,7 @@ def _read(store: Store, system: str, numbers: Sequence[int]) -> list[tuple[int, 
     def read(number: int) -> tuple[int, bytes]:
         return number, store.get(layout.audit_key(system, number))
 
-    with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
-        return list(pool.map(read, numbers))
+    return read_all(read, numbers)
 
 
 def _numbers(store: Store, system: str) -> list[int]:

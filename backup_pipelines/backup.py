@@ -30,15 +30,9 @@ from backup_pipelines.postgres.pg_dump import find_pg_dump, with_conforming_stri
 from backup_pipelines.postgres.reader import Readers
 from backup_pipelines.postgres.snapshot import Snapshot, snapshot
 from backup_pipelines.preflight import refuse_unreadable
+from backup_pipelines.progress import Report, silent
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import OTHER, System
-
-Report = Callable[[str], None]
-
-
-def silent(message: str) -> None:
-    """Report nothing."""
-    del message
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,8 @@ from backup_pipelines import layout, manifest, state_log
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.errors import Damaged, NewerFormat, NotFound
 from backup_pipelines.manifest import Manifest
+from backup_pipelines.storage.reading import read_all
 from backup_pipelines.storage.store import Store
-
-# Manifests are small; on S3 their latency, not their bytes, is what a listing waits for.
-_READS_AT_ONCE = 16
 
 LATEST = "latest"
 
@@ -126,10 +124,10 @@ def listing(store: Store, system: str) -> Listing:
         except (Damaged, NewerFormat) as error:
             return str(error)
 
-    with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(1) as pool:
         known = pool.submit(states, store, system)
         folders = ids(store, system)
-        found = dict(zip(folders, pool.map(read, folders), strict=True))
+        found = dict(zip(folders, read_all(read, folders), strict=True))
     whole = [entry for entry in found.values() if isinstance(entry, Manifest)]
     return Listing(
         backups=sorted(whole, key=lambda entry: (entry.snapshot_at, entry.id), reverse=True),

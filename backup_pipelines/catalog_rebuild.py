@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from backup_pipelines import catalog, catalog_sync, metadata, operations, partitions
-from backup_pipelines.removal_ops import leave_result
 from backup_pipelines.resources import BackupEnvironment
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
@@ -36,7 +35,7 @@ def rebuild(system: System, context: dg.OpExecutionContext, environment: BackupE
         work.details |= {
             name: len(document[name]) for name in ("added", "updated", "dropped", "damaged")
         }
-        leave_result(context, document, housekeeping_metadata.of_rebuild(document))
+        metadata.leave_result(context, document, housekeeping_metadata.of_rebuild(document))
         context.log.info(work.message)
 
 

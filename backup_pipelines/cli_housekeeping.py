@@ -14,7 +14,6 @@ from backup_pipelines.backup_id import BackupId
 from backup_pipelines.cli_jobs import by_option, json_option, loadable, run_job
 from backup_pipelines.cli_output import clean, count, print_json, print_table, size, tell
 from backup_pipelines.cli_restore import confirm_option, reason_option, require_confirm
-from backup_pipelines.errors import Refused
 
 _PROGRAM = "backup-pipelines"
 _DAMAGED = 1
@@ -73,11 +72,10 @@ def delete(
     as_json: bool,
 ) -> None:
     """Remove one BACKUP of SYSTEM, named by its id, for good."""
+    from backup_pipelines.prune import refuse_latest
+
     with cli_audit.refusals(system, "delete", operator=operator, backup=backup, reason=reason):
-        if backup == catalog.LATEST:
-            raise Refused(
-                "give the id of the backup that is to go: the latest may be another one by now"
-            )
+        refuse_latest(backup)
         BackupId.parse(backup)
         require_confirm(confirm, f"the objects of {backup} will be removed")
         loadable(system)
@@ -170,8 +168,7 @@ def _plan(system: str) -> Mapping[str, Any]:
 
     systems.require_known(system)
     loaded, store = systems.load_system(system), environment.store()
-    found = plan_prune(store, loaded, datetime.now(UTC))
-    return housekeeping_report.plan_document(found, housekeeping_report.sizes_of(store, system))
+    return housekeeping_report.plan_document(plan_prune(store, loaded, datetime.now(UTC)))
 
 
 def _print_plan(document: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,10 @@ from backup_pipelines.postgres.locks import lock_tables
 from backup_pipelines.postgres.records import keep_record
 from backup_pipelines.postgres.shortcuts import can_copy_directly, narrowed
 from backup_pipelines.postgres.staging import stage
+from backup_pipelines.progress import Report
 from backup_pipelines.scene import Digests, Scene
 from backup_pipelines.selection import Selection
 from backup_pipelines.storage.store import Store
-
-Report = Callable[[str], None]
 
 # How long a plan waits for a table that it must lock because row-level security is forced on it.
 _PLAN_LOCK_SECONDS = 10.0

@@ -1,7 +1,6 @@
 """Everything that the guards look at, read from the store once."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,6 +13,7 @@ from backup_pipelines.errors import Damaged
 from backup_pipelines.finding import READABLE, Finding
 from backup_pipelines.freezes import Frozen
 from backup_pipelines.manifest import Manifest
+from backup_pipelines.storage.reading import read_all
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 
@@ -25,7 +25,6 @@ _RECORDS = 300
 
 # Enough points for a line, and few enough to be read each time.
 _POINTS = 30
-_READS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -154,5 +153,4 @@ def _remembered(store: Store, system: str) -> list[Remembered]:
             # Removed meanwhile, or none of ours.
             return None
 
-    with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
-        return [found for found in pool.map(read, chosen) if found is not None]
+    return [found for found in read_all(read, chosen) if found is not None]

@@ -1,19 +1,15 @@
 """Guards over the backups of a system: fresh, whole, proved, and in time."""
 
 from collections.abc import Set
-from datetime import datetime, timedelta
-from itertools import islice, pairwise
+from datetime import timedelta
 
 from backup_pipelines import schedule, state_log
 from backup_pipelines.evidence import Evidence
 from backup_pipelines.finding import Finding, Status, span, unknown
-from backup_pipelines.settings import PERIODS, ScheduleSpec
+from backup_pipelines.settings import PERIODS
 
 # A backup takes a while, and clocks of a schedule's time zone change by one hour.
 _GRACE = timedelta(hours=2)
-
-# Some pairs of slots of a cron expression, to find a long gap such as a week-end.
-_CRON_SLOTS = 10
 
 _DAY_SECONDS = 86400
 _NAMED = 5
@@ -24,7 +20,10 @@ def recovery_point_target(evidence: Evidence) -> timedelta:
     spec = evidence.system.guards
     if spec.recovery_point_hours is not None:
         return timedelta(hours=spec.recovery_point_hours)
-    return _period(evidence.system.schedule, evidence.now) + _GRACE
+    every = evidence.system.schedule
+    if every.every == "never":
+        return PERIODS["every_2_days"] + _GRACE
+    return schedule.period(every, evidence.now) + _GRACE
 
 
 def freshness(evidence: Evidence) -> Finding:
@@ -210,15 +209,3 @@ def _never_drilled(evidence: Evidence, advice: str) -> Finding:
         f"the oldest is {span(seconds)} old.",
         advice=advice,
     )
-
-
-def _period(spec: ScheduleSpec, now: datetime) -> timedelta:
-    """The longest time between two scheduled backups."""
-    if spec.every == "never":
-        return PERIODS["every_2_days"]
-    if spec.every != "cron":
-        return PERIODS[spec.every]
-    slots = [now]
-    for _ in range(_CRON_SLOTS):
-        slots.append(schedule.slot_after(spec, slots[-1]))
-    return max(after - before for before, after in pairwise(islice(slots, 1, None)))

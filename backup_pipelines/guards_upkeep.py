@@ -2,13 +2,12 @@
 
 from datetime import datetime, timedelta
 
+from backup_pipelines import notices
+from backup_pipelines.audit import NOTIFY
 from backup_pipelines.cli_output import age, size
 from backup_pipelines.evidence import Evidence
 from backup_pipelines.finding import READABLE, Finding, Status, unknown
 from backup_pipelines.settings import parse_size
-
-NOTIFY = "notify"
-"""The operation of the audit record about people who could not be told."""
 
 # Older than this, what was found in the live database says nothing of today.
 _LIVE_COUNTS = timedelta(days=1)
@@ -19,11 +18,6 @@ _FAR_AHEAD = timedelta(days=3650)
 _DAY_SECONDS = 86400
 
 _NAMED = 5
-
-# Of these people are told, right after their record is written.
-_TOLD = frozenset(
-    {"backup", "restore", "restore_into", "undo", "prune", "delete", "drill", "verify"}
-)
 
 
 def storage_trend(evidence: Evidence) -> float | None:
@@ -126,9 +120,8 @@ def prune(evidence: Evidence) -> Finding:
 
 def notify(evidence: Evidence) -> Finding:
     """Whether the newest message to people could be sent."""
-    newest = next(
-        (r for r in evidence.records if r.operation in _TOLD or r.operation == NOTIFY), None
-    )
+    told = (r for r in evidence.records if r.operation == NOTIFY or notices.topic_of(r.operation))
+    newest = next(told, None)
     if newest is None:
         return unknown("notify", "The audit trail has nothing yet that people are told of.")
     if newest.operation == NOTIFY and newest.outcome != "done":

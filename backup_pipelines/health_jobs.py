@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from backup_pipelines import (
+    audit,
     health_notices,
     metadata,
     notify,
@@ -194,7 +195,7 @@ def _report_untold(
     if known.status == "error" and known.cause == message:
         return
     happened = Happened(
-        operation=operations.NOTIFY,
+        operation=audit.NOTIFY,
         outcome="failed",
         operator=operators.operator_of(context.run),
         at=datetime.now(UTC),

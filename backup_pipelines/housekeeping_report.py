@@ -3,9 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from backup_pipelines import catalog
-from backup_pipelines.storage.store import Store
-
 if TYPE_CHECKING:
     from backup_pipelines.prune import Pruned, PrunePlan
     from backup_pipelines.reconcile import Reconciled, Repaired
@@ -14,8 +11,8 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 
 
-def plan_document(plan: "PrunePlan", sizes: Mapping[str, int]) -> Document:
-    """What a prune would do; `sizes` are the bytes of each backup, as far as they are known."""
+def plan_document(plan: "PrunePlan") -> Document:
+    """What a prune would do."""
     return {
         "system": plan.system,
         "dry_run": True,
@@ -31,7 +28,7 @@ def plan_document(plan: "PrunePlan", sizes: Mapping[str, int]) -> Document:
             {
                 "backup": verdict.id,
                 "keep": verdict.keep,
-                "size_bytes": sizes.get(verdict.id),
+                "size_bytes": plan.sizes.get(verdict.id),
                 "reasons": list(verdict.reasons),
             }
             for verdict in plan.verdicts
@@ -39,10 +36,10 @@ def plan_document(plan: "PrunePlan", sizes: Mapping[str, int]) -> Document:
     }
 
 
-def pruned_document(planned: Document, done: "Pruned") -> Document:
+def pruned_document(done: "Pruned") -> Document:
     """What a prune did, with the plan that it followed."""
     return {
-        **planned,
+        **plan_document(done.plan),
         "dry_run": False,
         "kept": done.kept,
         "bytes": sum(one.bytes for one in done.removed),
@@ -126,8 +123,3 @@ def rebuilt_in_words(document: Document) -> str:
     }
     done = [f"{number} {what}" for what, number in counts.items() if number]
     return f"{backups}: {', '.join(done) or 'the catalog has them all'}"
-
-
-def sizes_of(store: Store, system: str) -> dict[str, int]:
-    """Bytes of each backup whose manifest can be read."""
-    return {entry.id: entry.size_bytes for entry in catalog.backups(store, system)}

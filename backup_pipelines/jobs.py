@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from backup_pipelines import catalog, metadata, operations, operators, partitions
+from backup_pipelines import catalog, metadata, operations, partitions
 from backup_pipelines.config import BackupChoice, RestoreIntoConfig
 from backup_pipelines.errors import Refused
 from backup_pipelines.manifest import Manifest
+from backup_pipelines.op_jobs import configured_op_job
 from backup_pipelines.progress import sparse
 from backup_pipelines.resources import BackupEnvironment
 from backup_pipelines.storage.store import Store
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def jobs(
     system: System, backup: dg.AssetsDefinition, drill: dg.AssetChecksDefinition
 ) -> "list[dg.JobDefinition | UnresolvedAssetJobDefinition]":
-    """Every job of a system."""
+    """The jobs that take a backup, prove it, and restore it into an empty database."""
     return [
         dg.define_asset_job(
             partitions.backup_job(system.system),
@@ -41,8 +42,14 @@ def jobs(
             description=f"Prove a backup of {system.system} by restoring it and comparing.",
             executor_def=dg.in_process_executor,
         ),
-        _verify_job(system),
-        _restore_into_job(system),
+        configured_op_job(
+            system,
+            partitions.restore_into_job(system.system),
+            _restore_into,
+            RestoreIntoConfig,
+            description=f"Restore a backup of {system.system} into an empty database.",
+            of_backup=True,
+        ),
     ]
 
 
@@ -57,72 +64,26 @@ def chosen(
     return catalog.find(store, system, named)
 
 
-def _verify_job(system: System) -> dg.JobDefinition:
-    name = partitions.verify_job(system.system)
-
-    @dg.op(name=partitions.op_of(name), out=dg.Out(dg.Nothing), pool=partitions.pool(system.system))
-    def verify_op(
-        context: dg.OpExecutionContext,
-        config: BackupChoice,
-        backup_environment: BackupEnvironment,
-    ) -> None:
-        from backup_pipelines.verify import check
-
-        with (
-            metadata.as_failure(),
-            operations.operation(context, system, "verify", backup_environment) as work,
-        ):
-            store = backup_environment.store()
-            entry = chosen(context, store, system.system, config)
-            work.backup = entry.id
-            operator = operators.operator_of(context.run)
-            result = check(store, entry, report=sparse(context.log.info), operator=operator)
-            work.message = f"{result.objects} objects, {result.bytes} bytes are as written"
-        context.add_output_metadata(
-            {"backup": entry.id, "objects": result.objects, "bytes": result.bytes}
+def refuse_two_names(context: dg.OpExecutionContext, said: str, *same: str) -> None:
+    """Refuse a run whose config names another backup than its partition; `same` name none."""
+    if context.has_partition_key and said not in (context.partition_key, *same):
+        raise Refused(
+            f"the run's partition is {context.partition_key}, its config says backup: {said}; "
+            "which?"
         )
-        context.log.info(f"{entry.id}: {result.objects} objects are as written")
-
-    @dg.job(
-        name=name,
-        description=f"Read every object of a backup of {system.system} back, by size and sha256.",
-        executor_def=dg.in_process_executor,
-        partitions_def=partitions.restorable(system.system),
-    )
-    def verify_job() -> None:
-        verify_op()
-
-    return verify_job
-
-
-def _restore_into_job(system: System) -> dg.JobDefinition:
-    name = partitions.restore_into_job(system.system)
-
-    @dg.op(name=partitions.op_of(name), out=dg.Out(dg.Nothing), pool=partitions.pool(system.system))
-    def restore_into_op(
-        context: dg.OpExecutionContext,
-        config: RestoreIntoConfig,
-        backup_environment: BackupEnvironment,
-    ) -> None:
-        with (
-            metadata.as_failure(),
-            operations.operation(context, system, "restore_into", backup_environment) as work,
-        ):
-            _restore_into(system, context, config, backup_environment, work)
-
-    @dg.job(
-        name=name,
-        description=f"Restore a backup of {system.system} into an empty database.",
-        executor_def=dg.in_process_executor,
-        partitions_def=partitions.restorable(system.system),
-    )
-    def restore_into_job() -> None:
-        restore_into_op()
-
-    return restore_into_job
 
 
 def _restore_into(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: RestoreIntoConfig,
+    environment: BackupEnvironment,
+) -> None:
+    with operations.operation(context, system, "restore_into", environment) as work:
+        _restore_whole(system, context, config, environment, work)
+
+
+def _restore_whole(
     system: System,
     context: dg.OpExecutionContext,
     config: RestoreIntoConfig,

@@ -4,7 +4,7 @@ Drills and `restore --into` both end here.
 """
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,9 +21,8 @@ from backup_pipelines.postgres.introspect import list_tables
 from backup_pipelines.postgres.queries import query
 from backup_pipelines.postgres.sequences import set_position
 from backup_pipelines.postgres.writer import copy_table
+from backup_pipelines.progress import Report
 from backup_pipelines.storage.store import Store
-
-Report = Callable[[str], None]
 
 
 @dataclass

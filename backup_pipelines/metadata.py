@@ -62,6 +62,13 @@ def as_failure() -> Generator[None, None, None]:
         ) from error
 
 
+def leave_result(
+    context: dg.OpExecutionContext, document: Mapping[str, Any], shown: Metadata
+) -> None:
+    """Show it of the run, with the document that the command line prints."""
+    context.add_output_metadata({**shown, RESULT: dg.MetadataValue.json(dict(document))})
+
+
 def of_tables(tables: Sequence[Table], backup_id: str, system: str, store: "Store") -> Metadata:
     """What an entry's asset shows: of its one table, or the sums and a list of several."""
     rows = sum(table.rows for table in tables)

@@ -26,7 +26,7 @@ _AFTER_FAILURE: dict[str, str] = {
 
 def event_of(system: str, happened: Happened) -> Event | None:
     """The message about an operation; None for those that nobody is told of."""
-    topic = _topic(happened.operation)
+    topic = topic_of(happened.operation)
     if topic is None:
         return None
     return Event(
@@ -40,7 +40,8 @@ def event_of(system: str, happened: Happened) -> Event | None:
     )
 
 
-def _topic(operation: str) -> Topic | None:
+def topic_of(operation: str) -> Topic | None:
+    """What people subscribe to for an operation; None for those that nobody is told of."""
     found: dict[str, Topic] = {topic: topic for topic in get_args(Topic)}
     return (found | _COARSER).get(operation)
 

@@ -25,9 +25,6 @@ AUDIT_TAG_PREFIX = "backup_pipelines/audit_"
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
-NOTIFY = "notify"
-"""The operation of the audit record about people who could not be told."""
-
 _WAITING = "waiting"
 _KILLED = "the run ended without a word: killed, or its machine was lost"
 
@@ -90,7 +87,7 @@ def report(
         for problem in problems:
             context.log.warning(f"not told: {problem}")
         told = Happened(
-            operation=NOTIFY,
+            operation=audit.NOTIFY,
             outcome="failed",
             operator=happened.operator,
             at=datetime.now(UTC),

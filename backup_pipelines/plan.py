@@ -1,7 +1,6 @@
 """Planning a restore: what it would do, row by row, without doing it."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import psycopg
@@ -12,14 +11,13 @@ from backup_pipelines.manifest import Manifest
 from backup_pipelines.planned import Plan, TablePlan, refuse_impossible
 from backup_pipelines.postgres.comparison import Mode
 from backup_pipelines.postgres.connection import connected
+from backup_pipelines.progress import Report
 from backup_pipelines.scene import Digests, look
 from backup_pipelines.selection import Selection, select
 from backup_pipelines.storage.store import Store
 from backup_pipelines.verify import verify
 
 __all__ = ["Plan", "TablePlan", "plan_restore", "refuse_impossible"]
-
-Report = Callable[[str], None]
 
 # A restore compares once more and takes a safety backup, which reads the tables as well.
 _COMPARISONS_PER_RESTORE = 3

@@ -1,14 +1,22 @@
-"""Progress in a run's log: enough lines to follow, not one for every part."""
+"""Reports of progress: of a run's log enough lines to follow, not one for every part."""
 
 import threading
 import time
 from collections.abc import Callable
 
+Report = Callable[[str], None]
+"""Takes lines about the progress of long work."""
+
 # Every line of a run's log is a row in Dagster's database.
 SECONDS_BETWEEN_LINES = 1.0
 
 
-def sparse(write: Callable[[str], None]) -> Callable[[str], None]:
+def silent(message: str) -> None:
+    """Report nothing."""
+    del message
+
+
+def sparse(write: Report) -> Report:
     """A report function for the core that passes at most one line a second on to `write`."""
     lock = threading.Lock()
     last = float("-inf")

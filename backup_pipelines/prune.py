@@ -1,6 +1,6 @@
 """Pruning: removing what retention no longer keeps; a deletion by hand is the same removal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,20 +9,14 @@ from backup_pipelines.backup_id import BackupId
 from backup_pipelines.catalog import CatalogEntry, Listing
 from backup_pipelines.errors import NotFound, Refused
 from backup_pipelines.freezes import Frozen
+from backup_pipelines.progress import Report, silent
 from backup_pipelines.removal import Removed
 from backup_pipelines.retention import Held, Verdict, decide
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 
-Report = Callable[[str], None]
-
 BY_HAND = "deleted by hand"
 """What a removal's note says of why, where no retention rule decided."""
-
-
-def silent(message: str) -> None:
-    """Report nothing."""
-    del message
 
 
 @dataclass(frozen=True)
@@ -34,16 +28,24 @@ class PrunePlan:
     """One for each backup, newest first."""
     remove: tuple[str, ...]
     """Ids that retention no longer keeps, oldest first: the order in which they go."""
-    bytes: int
+    sizes: Mapping[str, int]
+    """Bytes of each backup whose manifest can be read."""
     frozen: tuple[Frozen, ...]
     unfinished: Mapping[str, str]
     """Ids of removals that were begun, and how far they have got."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of what would go."""
+        return sum(self.sizes[backup_id] for backup_id in self.remove)
 
 
 @dataclass(frozen=True)
 class Pruned:
     """What a prune has done; with a freeze in force it removes no further backup."""
 
+    plan: PrunePlan
+    """What it followed, made once what was begun before had been finished."""
     removed: tuple[Removed, ...]
     kept: int
     refused: tuple[Removed, ...]
@@ -54,15 +56,13 @@ def plan_prune(store: Store, system: System, now: datetime) -> PrunePlan:
     """What retention decides about each backup of a system, without any effect."""
     name = system.system
     found = catalog.listing(store, name)
-    everything = _held(found)
-    verdicts = decide(system.retention, everything, now)
+    verdicts = decide(system.retention, _held(found), now)
     remove = tuple(verdict.id for verdict in reversed(verdicts) if not verdict.keep)
-    sizes = {one.id: one.size_bytes for one in everything}
     return PrunePlan(
         system=name,
         verdicts=tuple(verdicts),
         remove=remove,
-        bytes=sum(sizes[backup_id] for backup_id in remove),
+        sizes={entry.id: entry.size_bytes for entry in found.backups},
         frozen=tuple(freezes.active(store, name)),
         unfinished=removal.unfinished(store, name),
     )
@@ -102,6 +102,7 @@ def prune(
         report(f"frozen by {freeze.guard} since {freeze.at:%Y-%m-%d %H:%M} UTC: {freeze.message}")
     gone = {one.id for one in done if not _is_sealed(store, name, one.id)}
     return Pruned(
+        plan=plan,
         removed=tuple(one for one in done if not one.problem),
         kept=sum(1 for verdict in plan.verdicts if verdict.id not in gone),
         refused=tuple(one for one in done if one.problem),
@@ -151,6 +152,14 @@ def delete_backup(
     return removal.remove(
         store, name, backup_id, operator=operator, reason=reason, why=BY_HAND, report=report
     )
+
+
+def refuse_latest(backup: str) -> None:
+    """Refuse to delete a backup that is not named by its id."""
+    if backup == catalog.LATEST:
+        raise Refused(
+            "give the id of the backup that is to go: the latest may be another one by now"
+        )
 
 
 def _finish_one(

@@ -1,18 +1,17 @@
 """Comparing the store with its manifests and with the catalog, in both directions."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from backup_pipelines import catalog, layout, removal, verify
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.manifest import Manifest
+from backup_pipelines.progress import Report
 from backup_pipelines.storage.store import Store, StoredObject
 
 # A backup that is being written, here or by another machine, has younger objects than this.
 _YOUNG = timedelta(days=1)
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

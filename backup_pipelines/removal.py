@@ -5,22 +5,18 @@ then its objects but those that other manifests name, then a listing confirms th
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from backup_pipelines import catalog, layout, state_log
 from backup_pipelines.errors import Damaged, Failed
+from backup_pipelines.progress import Report
 from backup_pipelines.state_log import State
+from backup_pipelines.storage.reading import read_all
 from backup_pipelines.storage.store import Store
 
-# On S3 the latency of a manifest, not its bytes, is what reading many waits for.
-_READS_AT_ONCE = 16
-
 _WHOLE = "the backup stays whole and counts as before"
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -95,8 +91,7 @@ def in_use(store: Store, system: str, prefix: str, *, but: str = "") -> set[str]
     def read(backup_id: str) -> set[str]:
         return _named(store, layout.manifest_key(system, backup_id), prefix)
 
-    with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
-        return set[str]().union(*pool.map(read, others))
+    return set[str]().union(*read_all(read, others))
 
 
 def _finish(

@@ -1,13 +1,12 @@
 """What the ops of the prune and delete jobs do: refuse, call the core, make the catalog agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from backup_pipelines import (
-    catalog,
     catalog_sync,
     metadata,
     operations,
@@ -16,13 +15,12 @@ from backup_pipelines import (
 )
 from backup_pipelines.config import DeleteConfig, NamedBackup, PruneConfig
 from backup_pipelines.errors import Failed, Refused
-from backup_pipelines.jobs import refuse_reexecution
+from backup_pipelines.jobs import refuse_reexecution, refuse_two_names
 from backup_pipelines.resources import BackupEnvironment
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 
 if TYPE_CHECKING:
-    from backup_pipelines.housekeeping_report import Document
     from backup_pipelines.removal import Removed
 
 PRUNE_PLAN = "prune_plan"
@@ -48,10 +46,11 @@ def _plan(
     system: System, context: dg.OpExecutionContext, store: Store, work: operations.Operation
 ) -> None:
     from backup_pipelines import housekeeping_metadata, housekeeping_report
+    from backup_pipelines.prune import plan_prune
 
-    document = _planned(store, system, datetime.now(UTC))
+    document = housekeeping_report.plan_document(plan_prune(store, system, datetime.now(UTC)))
     work.message = housekeeping_report.plan_in_words(document)
-    leave_result(context, document, housekeeping_metadata.of_prune(document))
+    metadata.leave_result(context, document, housekeeping_metadata.of_prune(document))
     context.log.info(work.message)
 
 
@@ -70,7 +69,6 @@ def _prune(
     now = datetime.now(UTC)
     # Not left to the health job: both are launched by the same new backup.
     latch(store, system, now)
-    planned = _planned(store, system, now)
     done = prune(
         store,
         system,
@@ -80,7 +78,7 @@ def _prune(
         report=context.log.info,
     )
     _mirror(context, store, system.system)
-    document = housekeeping_report.pruned_document(planned, done)
+    document = housekeeping_report.pruned_document(done)
     work.message = housekeeping_report.pruned_in_words(document)
     work.details |= {
         "removed": [one.id for one in done.removed],
@@ -98,7 +96,7 @@ def _prune(
             metadata=shown,
         ),
     )
-    leave_result(context, document, shown)
+    metadata.leave_result(context, document, shown)
     for one in done.frozen:
         context.log.warning(
             f"frozen by {one.guard} since {one.at:%Y-%m-%d %H:%M} UTC: {one.message}; once "
@@ -116,7 +114,7 @@ def delete(
 ) -> None:
     """Remove one backup by hand, and take it out of the catalog."""
     from backup_pipelines import housekeeping_report
-    from backup_pipelines.prune import delete_backup
+    from backup_pipelines.prune import delete_backup, refuse_latest
 
     with operations.operation(context, system, "delete", environment, reason=config.reason) as work:
         refuse_reexecution(context.run)
@@ -136,7 +134,7 @@ def delete(
         work.details |= {"objects": removed.objects, "bytes": removed.bytes}
         _raise_refused(context, system.system, [removed] if removed.problem else [])
         work.message = f"{removed.objects} objects, {removed.bytes:,} bytes removed"
-        leave_result(context, document, {**document})
+        metadata.leave_result(context, document, {**document})
 
 
 def named(context: dg.OpExecutionContext, config: NamedBackup) -> str:
@@ -145,28 +143,8 @@ def named(context: dg.OpExecutionContext, config: NamedBackup) -> str:
         if not config.backup:
             raise Refused("name the backup: choose it as partition, or give its id in backup")
         return config.backup
-    chosen = context.partition_key
-    if config.backup not in ("", chosen):
-        raise Refused(
-            f"the run's partition is {chosen}, its config says backup: {config.backup}; which?"
-        )
-    return chosen
-
-
-def refuse_latest(backup: str) -> None:
-    """Refuse to delete a backup that is not named by its id."""
-    if backup == catalog.LATEST:
-        raise Refused(
-            "give the id of the backup that is to go: the latest may be another one by now"
-        )
-
-
-def _planned(store: Store, system: System, now: datetime) -> "Document":
-    from backup_pipelines import housekeeping_report
-    from backup_pipelines.prune import plan_prune
-
-    sizes = housekeeping_report.sizes_of(store, system.system)
-    return housekeeping_report.plan_document(plan_prune(store, system, now), sizes)
+    refuse_two_names(context, config.backup, "")
+    return context.partition_key
 
 
 def forget(context: dg.OpExecutionContext, store: Store, system: str) -> None:
@@ -210,10 +188,3 @@ def _tell(context: dg.OpExecutionContext, observation: dg.AssetObservation) -> N
             {**observation.metadata, "run": dg.MetadataValue.dagster_run(context.run_id)}
         )
     )
-
-
-def leave_result(
-    context: dg.OpExecutionContext, document: Mapping[str, Any], shown: metadata.Metadata
-) -> None:
-    """Show it of the run, with the document that the command line prints."""
-    context.add_output_metadata({**shown, metadata.RESULT: dg.MetadataValue.json(dict(document))})

@@ -27,6 +27,7 @@ from backup_pipelines.config import LiveRestoreConfig, RequestConfig, RestoreMod
 from backup_pipelines.errors import BackupError, NotFound, Refused
 from backup_pipelines.jobs import refuse_reexecution
 from backup_pipelines.modules import Entry
+from backup_pipelines.op_jobs import configured_op_job
 from backup_pipelines.resources import BackupEnvironment
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System, qualify
@@ -37,44 +38,31 @@ REQUEST_TAG = "backup_pipelines/request"
 
 def request_jobs(system: System) -> list[dg.JobDefinition]:
     """The job for requests of the application, if the YAML permits any."""
-    return [_request_job(system)] if system.requests.operations else []
-
-
-def _request_job(system: System) -> dg.JobDefinition:
-    name = partitions.request_job(system.system)
-
-    @dg.op(name=partitions.op_of(name), out=dg.Out(dg.Nothing), pool=partitions.pool(system.system))
-    def request_op(
-        context: dg.OpExecutionContext,
-        config: RequestConfig,
-        backup_environment: BackupEnvironment,
-    ) -> None:
-        with metadata.as_failure():
-            _carry_out(system, context, config.request, backup_environment)
-
-    @dg.job(
-        name=name,
-        description=f"Carry out a backup or restore that the application of {system.system} "
-        "asked for by a signed request; its sensor launches this.",
-        executor_def=dg.in_process_executor,
-    )
-    def request_job() -> None:
-        request_op()
-
-    return request_job
+    if not system.requests.operations:
+        return []
+    return [
+        configured_op_job(
+            system,
+            partitions.request_job(system.system),
+            _carry_out,
+            RequestConfig,
+            description=f"Carry out a backup or restore that the application of {system.system} "
+            "asked for by a signed request; its sensor launches this.",
+        )
+    ]
 
 
 def _carry_out(
     system: System,
     context: dg.OpExecutionContext,
-    request_id: str,
+    config: RequestConfig,
     environment: BackupEnvironment,
 ) -> None:
     with operations.operation(context, system, "request", environment, unless_done=True) as refusal:
-        refusal.details["request"] = request_id
+        refusal.details["request"] = config.request
         refuse_reexecution(context.run)
         store = environment.store()
-        request = _taken(system, context, request_id, store)
+        request = _taken(system, context, config.request, store)
     operator = f"app:{request.requested_by}"
     context.log.info(f"request {request.id}: {request.operation} for {operator}")
     run = {"operation": request.operation, "run_id": context.run_id}

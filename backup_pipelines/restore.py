@@ -25,6 +25,7 @@ from backup_pipelines.postgres.introspect import list_materialized_views
 from backup_pipelines.postgres.lock import take_lock
 from backup_pipelines.postgres.locks import WaitingForUs, lock_tables
 from backup_pipelines.postgres.sequences import locking
+from backup_pipelines.progress import Report
 from backup_pipelines.scene import Digests, Scene, look
 from backup_pipelines.selection import Selection, select
 from backup_pipelines.storage.store import Store
@@ -33,8 +34,6 @@ from backup_pipelines.writing import proved_digests, to_set, write
 
 # How often a safety backup is taken, as the application wrote between it and the locks.
 _ATTEMPTS = 4
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

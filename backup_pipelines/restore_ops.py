@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from backup_pipelines import metadata, modules, operations, partitions
+from backup_pipelines import catalog, metadata, modules, operations, partitions
 from backup_pipelines.config import LiveRestoreConfig, PlanConfig, UndoConfig
 from backup_pipelines.errors import Refused
-from backup_pipelines.jobs import chosen, refuse_reexecution
+from backup_pipelines.jobs import chosen, refuse_reexecution, refuse_two_names
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.progress import sparse
 from backup_pipelines.resources import BackupEnvironment
@@ -73,7 +73,7 @@ def _plan(
             partition=entry.id,
         )
     )
-    _leave_result(context, document, shown)
+    metadata.leave_result(context, document, shown)
     for problem in plan.refused:
         context.log.warning(f"this restore would be refused: {problem}")
     context.log.info(f"plan {plan.hash} of {entry.id}: {restore_report.in_words(document)}")
@@ -233,7 +233,7 @@ def _show(
                     metadata=restore_metadata.of_table(document, changed),
                 )
             )
-    _leave_result(context, document, shown)
+    metadata.leave_result(context, document, shown)
 
 
 def _by_asset(
@@ -263,21 +263,12 @@ def _about(document: "Document") -> Mapping[str, Any]:
     }
 
 
-def _leave_result(
-    context: dg.OpExecutionContext, document: "Document", shown: metadata.Metadata
-) -> None:
-    context.add_output_metadata({**shown, metadata.RESULT: dg.MetadataValue.json(dict(document))})
-
-
 def _named(
     context: dg.OpExecutionContext, store: Store, system: str, config: PlanConfig
 ) -> Manifest:
     """The backup, by the partition or the config; two different answers are none."""
     entry = chosen(context, store, system, config)
-    if context.has_partition_key and config.backup not in ("latest", entry.id):
-        raise Refused(
-            f"the run's partition is {entry.id}, its config says backup: {config.backup}; which?"
-        )
+    refuse_two_names(context, config.backup, catalog.LATEST)
     return entry
 
 

@@ -3,16 +3,12 @@
 import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from backup_pipelines import schedule
 from backup_pipelines.catalog import CatalogEntry
 from backup_pipelines.settings import PERIODS, ScheduleSpec
 
 _DAILY = PERIODS["daily"]
-
-# A week of weekdays has its longest pause among them.
-_CRON_SLOTS = 8
 
 
 def due_for_verification(
@@ -40,9 +36,4 @@ def period_of(spec: ScheduleSpec, now: datetime) -> timedelta:
     """How long it may take from one run to the next; people without a schedule come daily."""
     if spec.every == "never":
         return _DAILY
-    if spec.every != "cron":
-        return PERIODS[spec.every]
-    slots = [schedule.slot_before(spec, now)]
-    for _ in range(_CRON_SLOTS):
-        slots.append(schedule.slot_after(spec, slots[-1]))
-    return max(after - before for before, after in pairwise(slots))
+    return schedule.period(spec, now)

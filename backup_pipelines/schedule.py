@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -20,6 +21,9 @@ _SKEW = timedelta(minutes=1)
 
 # CronSim counts in local time, so it must begin outside any hours that a clock shows twice.
 _FOLD = timedelta(hours=3)
+
+# So many pairs of slots of a cron expression have a long gap, such as a week-end, among them.
+_CRON_SLOTS = 11
 
 _DAY = timedelta(days=1)
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -84,6 +88,16 @@ def horizon(spec: ScheduleSpec, now: datetime) -> datetime:
         return now
     period = PERIODS.get(spec.every)
     return now + period if period else slot_after(spec, slot_after(spec, now))
+
+
+def period(spec: ScheduleSpec, now: datetime) -> timedelta:
+    """The longest time between two slots; raises KeyError for `never`, which has none."""
+    if spec.every != "cron":
+        return PERIODS[spec.every]
+    slots = [slot_before(spec, now)]
+    for _ in range(_CRON_SLOTS):
+        slots.append(slot_after(spec, slots[-1]))
+    return max(after - before for before, after in pairwise(slots))
 
 
 def slot_before(spec: ScheduleSpec, at: datetime) -> datetime:

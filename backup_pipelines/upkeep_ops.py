@@ -8,6 +8,7 @@ from backup_pipelines import (
     catalog,
     catalog_sync,
     freezes,
+    metadata,
     operations,
     operators,
     partitions,
@@ -17,7 +18,7 @@ from backup_pipelines.config import AcknowledgeConfig, NamedBackup, ReconcileCon
 from backup_pipelines.errors import Refused
 from backup_pipelines.jobs import refuse_reexecution
 from backup_pipelines.progress import sparse
-from backup_pipelines.removal_ops import forget, leave_result, named
+from backup_pipelines.removal_ops import forget, named
 from backup_pipelines.resources import BackupEnvironment
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
@@ -73,7 +74,7 @@ def _set_pin(
                 metadata={**shown, "pinned": dg.MetadataValue.bool(pinned)},
             )
         )
-        leave_result(context, {"backup": chosen, **shown}, {"backup": chosen})
+        metadata.leave_result(context, {"backup": chosen, **shown}, {"backup": chosen})
 
 
 def reconcile(
@@ -128,7 +129,7 @@ def _reconcile(
             metadata=shown,
         )
     )
-    leave_result(context, document, shown)
+    metadata.leave_result(context, document, shown)
     (context.log.info if found.agrees else context.log.warning)(work.message)
 
 
@@ -170,5 +171,5 @@ def acknowledge(
         guards = [one.guard for one in ended]
         work.message = f"no longer frozen by {', '.join(guards)}"
         work.details["guards"] = guards
-        leave_result(context, {"guards": guards}, {"guards": ", ".join(guards)})
+        metadata.leave_result(context, {"guards": guards}, {"guards": ", ".join(guards)})
         context.log.info(work.message)

@@ -1,43 +1,61 @@
-"""The job that verifies the catalog in rotation, some backups in each run."""
+"""The jobs that verify: one backup, or the catalog in rotation, some backups in each run."""
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from backup_pipelines import catalog, metadata, operations, operators, partitions, rotation
+from backup_pipelines import catalog, operations, operators, partitions, rotation
+from backup_pipelines.config import BackupChoice
 from backup_pipelines.errors import BackupError, Damaged, Failed
+from backup_pipelines.jobs import chosen
 from backup_pipelines.manifest import Manifest
+from backup_pipelines.op_jobs import configured_op_job, op_job
 from backup_pipelines.progress import sparse
 from backup_pipelines.resources import BackupEnvironment
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 
+if TYPE_CHECKING:
+    from backup_pipelines.verify import VerifyResult
+
 
 def verify_jobs(system: System) -> list[dg.JobDefinition]:
-    """The verification job of a system that runs by itself."""
-    return [_rotation_job(system)]
+    """The job that verifies one backup, and the one that runs by itself."""
+    name = system.system
+    return [
+        configured_op_job(
+            system,
+            partitions.verify_job(name),
+            _verify_chosen,
+            BackupChoice,
+            description=f"Read every object of a backup of {name} back, by size and sha256.",
+            of_backup=True,
+        ),
+        op_job(
+            system,
+            partitions.verify_rotation_job(name),
+            _verify_due,
+            description=f"Verify those backups of {name} that were verified longest ago, as many "
+            f"as it takes to verify each within {system.verify.days} days.",
+        ),
+    ]
 
 
-def _rotation_job(system: System) -> dg.JobDefinition:
-    name = partitions.verify_rotation_job(system.system)
-
-    @dg.op(name=partitions.op_of(name), out=dg.Out(dg.Nothing), pool=partitions.pool(system.system))
-    def verify_rotation_op(
-        context: dg.OpExecutionContext, backup_environment: BackupEnvironment
-    ) -> None:
-        with metadata.as_failure():
-            _verify_due(system, context, backup_environment)
-
-    @dg.job(
-        name=name,
-        description=f"Verify those backups of {system.system} that were verified longest ago, as "
-        f"many as it takes to verify each within {system.verify.days} days.",
-        executor_def=dg.in_process_executor,
+def _verify_chosen(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: BackupChoice,
+    environment: BackupEnvironment,
+) -> None:
+    with operations.operation(context, system, "verify", environment) as work:
+        store = environment.store()
+        entry = chosen(context, store, system.system, config)
+        result = _verify(context, store, entry, work)
+    context.add_output_metadata(
+        {"backup": entry.id, "objects": result.objects, "bytes": result.bytes}
     )
-    def verify_rotation_job() -> None:
-        verify_rotation_op()
-
-    return verify_rotation_job
+    context.log.info(f"{entry.id}: {result.objects} objects are as written")
 
 
 def _verify_due(
@@ -52,7 +70,9 @@ def _verify_due(
     problems: dict[str, BackupError] = {}
     for backup_id in due:
         try:
-            _verify(system, context, environment, store, by_id[backup_id])
+            with operations.operation(context, system, "verify", environment) as work:
+                work.details["rotation"] = True
+                _verify(context, store, by_id[backup_id], work)
         except BackupError as error:
             # One that is damaged, or cannot be read now, must not keep the others from their turn.
             problems[backup_id] = error
@@ -74,16 +94,12 @@ def _verify_due(
 
 
 def _verify(
-    system: System,
-    context: dg.OpExecutionContext,
-    environment: BackupEnvironment,
-    store: Store,
-    entry: Manifest,
-) -> None:
+    context: dg.OpExecutionContext, store: Store, entry: Manifest, work: operations.Operation
+) -> "VerifyResult":
     from backup_pipelines.verify import check
 
-    with operations.operation(context, system, "verify", environment) as work:
-        work.backup, work.details["rotation"] = entry.id, True
-        operator = operators.operator_of(context.run)
-        result = check(store, entry, report=sparse(context.log.info), operator=operator)
-        work.message = f"{result.objects} objects, {result.bytes} bytes are as written"
+    work.backup = entry.id
+    operator = operators.operator_of(context.run)
+    result = check(store, entry, report=sparse(context.log.info), operator=operator)
+    work.message = f"{result.objects} objects, {result.bytes} bytes are as written"
+    return result

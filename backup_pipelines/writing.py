@@ -1,6 +1,6 @@
 """The write of a restore: what gets in its way lifted, the differences applied, all put back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from backup_pipelines.comparing import Comparison
 from backup_pipelines.errors import NotEqual
@@ -12,10 +12,9 @@ from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.digest import as_encoded, live_digest
 from backup_pipelines.postgres.guards import LiveForeignKey
 from backup_pipelines.postgres.silence import Silence
+from backup_pipelines.progress import Report
 from backup_pipelines.selection import Selection
 from backup_pipelines.storage.store import Store
-
-Report = Callable[[str], None]
 
 # A key's rows are checked one by one below this share of the table, else all at once, which is
 # several times faster for each.

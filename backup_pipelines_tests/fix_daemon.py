@@ -1,7 +1,6 @@
 """Dagster's real daemon and code server over systems of a test, on an instance of their own."""
 
 import json
-import os
 import secrets
 import shutil
 import signal
@@ -25,6 +24,7 @@ from backup_pipelines.environment import (
     for_dagster,
 )
 from backup_pipelines.storage.store import Store
+from backup_pipelines_tests import processes
 from backup_pipelines_tests.fix_postgres import Database, Server
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 _PROJECT = Path(__file__).resolve().parent.parent
 
-# In the environment of every process that the daemon starts, whoever its parent is.
-_MARK = "BACKUP_PIPELINES_DAEMON_TEST"
 _SYSTEMS = "BACKUP_PIPELINES_DAEMON_SYSTEMS"
 
 _LOCATION = f"""
@@ -154,7 +152,13 @@ def start_daemon(
         instance = dg.DagsterInstance.from_config(str(home))
         for sensor in off:
             _switch_off(instance, sensor)
-        process = _launch(home, {_MARK: mark, _SYSTEMS: json.dumps(list(systems))})
+        process = processes.start(
+            [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
+            folder=home,
+            log=home / "daemon.log",
+            mark=mark,
+            environment={"PYTHONPATH": str(_PROJECT), _SYSTEMS: json.dumps(list(systems))},
+        )
         started.append(Daemon(instance, store, process, home / "daemon.log"))
         return started[-1]
 
@@ -189,46 +193,17 @@ def _switch_off(instance: "dg.DagsterInstance", sensor: str) -> None:
     )
 
 
-def _launch(home: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"]
-    # A runner in the background of a script ignores Ctrl-C, and all that it starts would as well.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with (home / "daemon.log").open("wb") as output:
-            return subprocess.Popen(
-                command,
-                cwd=home,
-                env={**os.environ, "PYTHONPATH": str(_PROJECT), **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _end(process: subprocess.Popen[bytes], mark: str) -> None:
     """End the daemon, then the code server and the runs that it leaves behind."""
     process.send_signal(signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_SECONDS)
-    for survivor in _marked(mark):
+    for survivor in processes.marked(mark):
         with suppress(psutil.Error):
             survivor.terminate()
-    _, survivors = psutil.wait_procs(_marked(mark), timeout=_STOP_SECONDS)
+    _, survivors = psutil.wait_procs(processes.marked(mark), timeout=_STOP_SECONDS)
     for survivor in survivors:
         with suppress(psutil.Error):
             survivor.kill()
     psutil.wait_procs(survivors, timeout=_STOP_SECONDS)
     process.wait()
-
-
-def _marked(mark: str) -> list[psutil.Process]:
-    found: list[psutil.Process] = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            # The dead have no environment any more.
-            if process.environ().get(_MARK) == mark:
-                found.append(process)
-    return found

@@ -6,13 +6,13 @@ from typing import Any
 
 from backup_pipelines import audit, health, layout, state_log
 from backup_pipelines.audit import Happened, Outcome
-from backup_pipelines.backup_id import BackupId
 from backup_pipelines.drill import DrillResult
 from backup_pipelines.finding import Finding
 from backup_pipelines.health import Health
 from backup_pipelines.manifest import Column, Manifest, Table
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
+from backup_pipelines_tests.bare_manifest import bare_manifest
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -46,28 +46,15 @@ def put_backup(
 ) -> Manifest:
     """A full scheduled backup; columns are names, types and encodings of every table."""
     at = now - timedelta(hours=hours_ago)
-    entry = Manifest(
+    entry = bare_manifest(
+        at,
         **{
-            "tool_version": "1",
-            "id": str(BackupId.new("scheduled", at)),
-            "system": "crm",
             "type": "scheduled",
-            "scope": "full",
-            "modules": ("sales",),
             "created_by": "schedule",
-            "started_at": at,
-            "snapshot_at": at,
             "created_at": at + timedelta(seconds=seconds),
-            "server_version": 180006,
-            "database": "crm",
             "tables": tuple(_table(name, *size, columns) for name, size in sizes.items()),
-            "foreign_keys": (),
-            "sequences": (),
-            "materialized_views": (),
-            "ddl": (),
-            "roles": (),
             **fields,
-        }
+        },
     )
     store.put_new(layout.manifest_key("crm", entry.id), entry.to_json())
     return entry

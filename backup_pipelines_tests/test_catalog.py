@@ -9,6 +9,7 @@ from backup_pipelines import catalog, layout, leftovers, pins, state_log, verify
 from backup_pipelines.errors import Damaged, NotFound, Refused
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.storage.store import Store
+from backup_pipelines_tests.bare_manifest import bare_manifest
 
 _START = datetime(2026, 1, 15, 2, tzinfo=UTC)
 
@@ -16,26 +17,7 @@ _START = datetime(2026, 1, 15, 2, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def template() -> Manifest:
     """Some manifest, to be varied."""
-    return Manifest(
-        tool_version="1",
-        id="",
-        system="crm",
-        type="manual",
-        scope="full",
-        modules=("sales",),
-        created_by="somebody",
-        started_at=_START,
-        snapshot_at=_START,
-        created_at=_START,
-        server_version=180006,
-        database="crm",
-        tables=(),
-        foreign_keys=(),
-        sequences=(),
-        materialized_views=(),
-        ddl=(),
-        roles=(),
-    )
+    return bare_manifest(_START)
 
 
 def put(store: Store, template: Manifest, number: int, **fields: object) -> str:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from backup_pipelines import due, layout, schedule
 from backup_pipelines.backup_id import BackupId, BackupType
-from backup_pipelines.manifest import Manifest
 from backup_pipelines.settings import Every, ScheduleSpec
 from backup_pipelines.storage.store import Store
+from backup_pipelines_tests.bare_manifest import bare_manifest
 
 _ZONES = (
     *("UTC", "Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"),
@@ -331,25 +331,12 @@ def _put(store: Store, at: str, kind: BackupType, *modules: str, seal: bool = Tr
     store.put_new(layout.started_key("crm", backup_id), b"{}")
     if not seal:
         return
-    entry = Manifest(
-        tool_version="0",
+    entry = bare_manifest(
+        moment,
         id=backup_id,
-        system="crm",
         type=kind,
         scope="modules" if modules else "full",
         modules=modules or ("leads", "deals"),
-        created_by="schedule",
-        started_at=moment,
-        snapshot_at=moment,
-        created_at=moment,
-        server_version=180006,
-        database="crm",
-        tables=(),
-        foreign_keys=(),
-        sequences=(),
-        materialized_views=(),
-        ddl=(),
-        roles=(),
     )
     store.put_new(layout.manifest_key("crm", backup_id), entry.to_json())
 

@@ -12,6 +12,7 @@ from backup_pipelines.manifest import DdlSection, Manifest, Part, Table
 from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import ModuleSpec, System
+from backup_pipelines_tests.bare_manifest import bare_manifest
 
 START = datetime(2026, 1, 15, 2, tzinfo=UTC)
 
@@ -66,23 +67,14 @@ def put_backup(
         seconds=0,
         parts=held,
     )
-    entry = Manifest(
-        tool_version="1",
+    entry = bare_manifest(
+        moment,
         id=backup_id,
         system=of,
         type=kind,
         scope=scope,
         modules=tuple(modules),
-        created_by="somebody",
-        started_at=moment,
-        snapshot_at=moment,
-        created_at=moment,
-        server_version=180006,
-        database="crm",
         tables=(table,),
-        foreign_keys=(),
-        sequences=(),
-        materialized_views=(),
         ddl=(
             DdlSection(
                 section="pre-data",
@@ -92,7 +84,6 @@ def put_backup(
                 objects=(),
             ),
         ),
-        roles=(),
     )
     store.put_new(layout.manifest_key(of, backup_id), entry.to_json())
     return entry

@@ -16,13 +16,13 @@ import psycopg
 import pytest
 
 from backup_pipelines import layout
-from backup_pipelines.backup_id import BackupId
 from backup_pipelines.cli import main
 from backup_pipelines.demo.databases import Demo
 from backup_pipelines.demo.seed import create_database
 from backup_pipelines.environment import BACKUP_STORE_URL
 from backup_pipelines.manifest import Excluded, Manifest, Part, Table
 from backup_pipelines.storage.store import Store
+from backup_pipelines_tests.bare_manifest import bare_manifest
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,8 @@ def put_backup(
 ) -> Manifest:
     """Put a manifest into a store as if a backup had been taken some hours ago."""
     at = datetime.now(UTC) - timedelta(hours=hours_old)
-    entry = Manifest(
-        tool_version="0",
-        id=str(BackupId.new("module" if modules else "manual", at)),
+    entry = bare_manifest(
+        at,
         system=system,
         type="module" if modules else "manual",
         scope="modules" if modules else "full",
@@ -177,15 +176,7 @@ def put_backup(
         run_id="some-run",
         started_at=at - timedelta(seconds=2),
         snapshot_at=at - timedelta(seconds=1),
-        created_at=at,
-        server_version=180006,
-        database="crm",
         tables=tuple(_table(f"{m}_table", m) for m in tuple(modules) or ("leads", "deals")),
-        foreign_keys=(),
-        sequences=(),
-        materialized_views=(),
-        ddl=(),
-        roles=(),
         excluded=(Excluded(name="public.sessions", reason="they end with a restore"),),
         warnings=("one thing to know",),
     )

@@ -1,11 +1,14 @@
 """A system of a few tables, its Dagster definitions, and an instance in memory."""
 
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
 
 from backup_pipelines import PostgresBackup
 from backup_pipelines.demo.server import EmbeddedServer
@@ -93,6 +96,23 @@ class Shop:
             partition_key=partition,
             raise_on_error=False,
         )
+
+    def reexecute(self, job: str, config: Mapping[str, object]) -> str:
+        """Why a re-execution of a run with this config has failed, as the UI starts it."""
+        definition = self.defs.resolve_job_def(job)
+        parent = str(uuid.uuid4())
+        run = self.instance.create_run_for_job(
+            definition,
+            run_config={"ops": {f"{job}_op": {"config": dict(config)}}},
+            tags={"dagster/parent_run_id": parent, "dagster/root_run_id": parent},
+            parent_run_id=parent,
+            root_run_id=parent,
+        )
+        events = execute_run_iterator(InMemoryJob(definition), run, self.instance)
+        [event] = [event for event in events if event.is_step_failure]
+        said = event.step_failure_data.user_failure_data
+        assert said is not None
+        return str(said.description)
 
     def backup(self) -> str:
         """The id of a new full backup."""

@@ -1,13 +1,10 @@
 """Prune, delete, pin, unpin, reconcile and acknowledge by Dagster."""
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run_iterator
 
 from backup_pipelines import (
     PostgresBackup,
@@ -283,16 +280,4 @@ def test_reconcile_reports_both_directions_and_repairs_on_request(shop: Shop) ->
 )
 def test_a_reexecution_is_refused(shop: Shop, job: str, config: Mapping[str, object]) -> None:
     """One click must not repeat what somebody else has confirmed."""
-    definition = shop.defs.resolve_job_def(job)
-    parent = str(uuid.uuid4())
-    run = shop.instance.create_run_for_job(
-        definition,
-        run_config={"ops": {f"{job}_op": {"config": dict(config)}}},
-        parent_run_id=parent,
-        root_run_id=parent,
-    )
-    events = execute_run_iterator(InMemoryJob(definition), run, shop.instance)
-    [event] = [event for event in events if event.is_step_failure]
-    said = event.step_failure_data.user_failure_data
-    assert said is not None
-    assert "re-execution" in str(said.description)
+    assert "re-execution" in shop.reexecute(job, config)

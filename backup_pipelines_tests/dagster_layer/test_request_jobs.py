@@ -1,7 +1,6 @@
 """Requests of the application by Dagster: found by the sensor, carried out once by the job."""
 
 import json
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,9 +8,7 @@ from typing import Any
 import dagster as dg
 import psycopg
 import pytest
-from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.sensor_definition import SensorExecutionData
-from dagster._core.execution.api import execute_run_iterator
 
 from backup_pipelines import PostgresBackup, app_requests, assets, catalog, layout
 from backup_pipelines.system import RequestsSpec
@@ -268,19 +265,7 @@ def test_what_breaks_off_is_told_without_its_details(
 def test_a_reexecution_is_refused(shop: Shop) -> None:
     """Nothing is written beside the request."""
     ask(shop, "r-1", "backup")
-    definition = shop.defs.resolve_job_def("shop_request")
-    parent = str(uuid.uuid4())
-    run = shop.instance.create_run_for_job(
-        definition,
-        run_config={"ops": {"shop_request_op": {"config": {"request": "r-1"}}}},
-        parent_run_id=parent,
-        root_run_id=parent,
-    )
-    events = execute_run_iterator(InMemoryJob(definition), run, shop.instance)
-    [event] = [event for event in events if event.is_step_failure]
-    said = event.step_failure_data.user_failure_data
-    assert said is not None
-    assert "re-execution" in str(said.description)
+    assert "re-execution" in shop.reexecute("shop_request", {"request": "r-1"})
     assert states(shop, "r-1") == {}
 
 

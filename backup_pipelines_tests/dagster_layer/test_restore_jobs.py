@@ -1,14 +1,11 @@
 """Plan, restore and undo of the live database by Dagster."""
 
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
 import psycopg
 import pytest
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run_iterator
 
 from backup_pipelines import PostgresBackup, catalog
 from backup_pipelines.demo.server import EmbeddedServer
@@ -281,18 +278,7 @@ def test_reexecution_is_refused(shop: Shop, job: str) -> None:
     lose_rows(shop)
     assert shop.run("shop_restore", CONFIRM).success
     before, known = content(shop), shop.keys("backups")
-    parent = str(uuid.uuid4())
-    tags = {"dagster/parent_run_id": parent, "dagster/root_run_id": parent}
-    definition = shop.defs.resolve_job_def(job)
-    config = {"ops": {f"{job}_op": {"config": CONFIRM}}}
-    run = shop.instance.create_run_for_job(
-        definition, run_config=config, tags=tags, parent_run_id=parent, root_run_id=parent
-    )
-    events = execute_run_iterator(InMemoryJob(definition), run, shop.instance)
-    [event] = [event for event in events if event.is_step_failure]
-    said = event.step_failure_data.user_failure_data
-    assert said is not None
-    assert "confirm it anew" in str(said.description)
+    assert "confirm it anew" in shop.reexecute(job, CONFIRM)
     assert (content(shop), shop.keys("backups")) == (before, known)
 
 

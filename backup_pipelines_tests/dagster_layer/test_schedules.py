@@ -25,12 +25,11 @@ from dagster._core.scheduler.instigation import (
 from dagster._utils.schedules import cron_string_iterator
 
 from backup_pipelines import PostgresBackup, catalog, layout, partitions, schedule, schedules
-from backup_pipelines.backup_id import BackupId
 from backup_pipelines.demo.server import EmbeddedServer
-from backup_pipelines.manifest import Manifest
 from backup_pipelines.settings import Every, ScheduleSpec
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
+from backup_pipelines_tests.bare_manifest import bare_manifest
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, TABLES, Shop
 from backup_pipelines_tests.fix_daemon import StartDaemon
 from backup_pipelines_tests.fix_postgres import Database, Server
@@ -98,26 +97,7 @@ def _tick(shop: Shop, name: str, at: datetime) -> ScheduleExecutionData:
 
 def _put(store: Store, at: datetime, system: str = "shop") -> str:
     """A whole scheduled backup that began at this time."""
-    entry = Manifest(
-        tool_version="0",
-        id=str(BackupId.new("scheduled", at)),
-        system=system,
-        type="scheduled",
-        scope="full",
-        modules=("sales", "stock"),
-        created_by="schedule",
-        started_at=at,
-        snapshot_at=at,
-        created_at=at,
-        server_version=180006,
-        database=system,
-        tables=(),
-        foreign_keys=(),
-        sequences=(),
-        materialized_views=(),
-        ddl=(),
-        roles=(),
-    )
+    entry = bare_manifest(at, system=system, type="scheduled", modules=("sales", "stock"))
     store.put_new(layout.manifest_key(system, entry.id), entry.to_json())
     return entry.id
 

@@ -22,12 +22,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from backup_pipelines.demo.databases import Demo
+from backup_pipelines_tests import processes
 from backup_pipelines_tests.ui.screens import Screens
 
 _PROJECT = Path(__file__).resolve().parent.parent.parent
-
-# In the environment of every process that the UI or the browser starts, whoever its parent is.
-_MARK = "BACKUP_PIPELINES_UI_TEST"
 
 _START_SECONDS = 180
 _STOP_SECONDS = 60
@@ -133,23 +131,13 @@ def dev(chromium: str, demo: Demo, home: Path, mark: str) -> Iterator[Dev]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = home / "dev.log"
-    command = [sys.executable, "-m", "backup_pipelines.dev"]
-    environment = {**os.environ, "PORT": str(port), _MARK: mark}
-    # A runner in the background of a script ignores Ctrl-C, and all that it starts would as well.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=_PROJECT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    process = processes.start(
+        [sys.executable, "-m", "backup_pipelines.dev"],
+        folder=_PROJECT,
+        log=log,
+        mark=mark,
+        environment={"PORT": str(port)},
+    )
     made = Dev(f"http://127.0.0.1:{port}", process, log)
     try:
         if not _wait_for(made.is_ready, _START_SECONDS):
@@ -173,7 +161,7 @@ def browser(chromium: str, mark: str) -> Iterator[Browser]:
         started = playwright.chromium.launch(
             executable_path=chromium,
             args=_CHROMIUM_OPTIONS,
-            env={**os.environ, _MARK: mark},
+            env={**os.environ, processes.MARK: mark},
         )
         yield started
         started.close()
@@ -216,8 +204,8 @@ def _end_marked(process: subprocess.Popen[bytes], mark: str) -> list[str]:
     """Wait for all marked processes to end and kill the rest; returns what had to be killed."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_SECONDS)
-    _wait_for(lambda: not _marked(mark), _STOP_SECONDS)
-    survivors = _marked(mark)
+    _wait_for(lambda: not processes.marked(mark), _STOP_SECONDS)
+    survivors = processes.marked(mark)
     commands = []
     for survivor in survivors:
         with suppress(psutil.Error):
@@ -225,16 +213,6 @@ def _end_marked(process: subprocess.Popen[bytes], mark: str) -> list[str]:
             survivor.kill()
     psutil.wait_procs(survivors, timeout=10)
     return commands
-
-
-def _marked(mark: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            # The dead have no environment any more.
-            if process.environ().get(_MARK) == mark:
-                found.append(process)
-    return found
 
 
 def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:
