@@ -1,7 +1,8 @@
 """One file with a whole backup: how it is laid out, and how a download makes it.
 
-An uncompressed tar: the manifest first, RECOVERY.txt, then every object under its key. Each byte
-of it follows from the manifest and the objects, so that a download can go on where it broke off.
+An uncompressed tar: the manifest first, then every object under its key, RECOVERY.md and restore.py
+before the others. Each byte of it follows from the manifest and the objects, so that a download
+can go on where it broke off.
 """
 
 import fcntl
@@ -18,12 +19,12 @@ from typing import IO
 
 from backup_pipelines import layout, manifest
 from backup_pipelines.errors import Damaged, Failed, Refused
-from backup_pipelines.manifest import DdlSection, Manifest, Part
+from backup_pipelines.manifest import DdlSection, Document, Manifest, Part
 from backup_pipelines.progress import Report
 from backup_pipelines.storage.store import Store
 
 RECOVERY = "RECOVERY.txt"
-"""The member that is for people; no reader needs it."""
+"""The member that is for people where a backup is so old that it has no RECOVERY.md."""
 
 END = bytes(2 * tarfile.BLOCKSIZE)
 """What a tar ends with; a file without it was cut."""
@@ -34,6 +35,7 @@ PART_SUFFIX = ".part"
 # As the store's: few calls, flat memory.
 _CHUNK = 4 * 1024 * 1024
 
+# Of what today's backups say themselves, in RECOVERY.md.
 _RECOVERY_TEXT = """\
 This file is one whole backup of the system {system}: {id},
 of {snapshot_at} (UTC), made by backup_pipelines {version}.
@@ -42,13 +44,7 @@ Put it back into a store, from where it can be restored:
     backup-pipelines upload {system} FILE
     backup-pipelines restore {system} {id} --confirm CONFIRM
 
-Read it by hand, without backup_pipelines:
-    tar -xf FILE -C /backups
-    {folder}manifest.json     names every object, with its sha256
-    {folder}schema/pre-data.sql     run it first, with psql
-    the parts (.parquet) that the manifest names hold the rows; load them
-    {folder}schema/post-data.sql     run it last
-docs/recovery.md of backup_pipelines, "By hand", has a short program that loads the rows.
+Without backup_pipelines: docs/recovery.md of it, "By hand".
 """
 
 
@@ -84,10 +80,11 @@ class Downloaded:
     """Bytes that an interrupted download had left, and that were good."""
 
 
-def objects_of(entry: Manifest) -> Mapping[str, DdlSection | Part]:
+def objects_of(entry: Manifest) -> Mapping[str, DdlSection | Part | Document]:
     """What a manifest names, by key; raises Damaged for a key that no backup of its system has."""
-    found: dict[str, DdlSection | Part] = {}
-    for one in (*entry.ddl, *chain.from_iterable(table.parts for table in entry.tables)):
+    found: dict[str, DdlSection | Part | Document] = {}
+    parts = chain.from_iterable(table.parts for table in entry.tables)
+    for one in (*entry.documents, *entry.ddl, *parts):
         if not layout.is_content_key(entry.system, one.key):
             raise Damaged(
                 f"the manifest of {entry.id} names {one.key}, which is no object of "
@@ -104,20 +101,12 @@ def members(entry: Manifest, document: bytes) -> list[Member]:
 
     Raises Damaged as `objects_of` does.
     """
-    text = _RECOVERY_TEXT.format(
-        system=entry.system,
-        id=entry.id,
-        snapshot_at=f"{entry.snapshot_at:%Y-%m-%d %H:%M:%S}",
-        version=entry.tool_version,
-        folder=layout.backup_prefix(entry.system, entry.id),
-    ).encode()
-    return [
-        _in_hand(entry, layout.manifest_key(entry.system, entry.id), document),
-        _in_hand(entry, RECOVERY, text),
-        *(
-            Member(key, one.size_bytes, one.sha256, _header(entry, key, one.size_bytes))
-            for key, one in objects_of(entry).items()
-        ),
+    found = [_in_hand(entry, layout.manifest_key(entry.system, entry.id), document)]
+    if not entry.documents:
+        found.append(_in_hand(entry, RECOVERY, _recovery_text(entry)))
+    return found + [
+        Member(key, one.size_bytes, one.sha256, _header(entry, key, one.size_bytes))
+        for key, one in objects_of(entry).items()
     ]
 
 
@@ -144,7 +133,7 @@ def download(store: Store, entry: Manifest, to: Path, *, report: Report) -> Down
         # Again, since it has taken a while.
         _refuse_existing(to)
         _part_of(to).rename(to)
-    return Downloaded(to, len(content) - 2, total, start)
+    return Downloaded(to, len(objects_of(entry)), total, start)
 
 
 def pieces(stream: IO[bytes], size: int) -> Iterator[bytes]:
@@ -152,6 +141,15 @@ def pieces(stream: IO[bytes], size: int) -> Iterator[bytes]:
     while size > 0 and (piece := stream.read(min(size, _CHUNK))):
         size -= len(piece)
         yield piece
+
+
+def _recovery_text(entry: Manifest) -> bytes:
+    return _RECOVERY_TEXT.format(
+        system=entry.system,
+        id=entry.id,
+        snapshot_at=f"{entry.snapshot_at:%Y-%m-%d %H:%M:%S}",
+        version=entry.tool_version,
+    ).encode()
 
 
 def _in_hand(entry: Manifest, name: str, data: bytes) -> Member:

@@ -12,7 +12,7 @@ from backup_pipelines import layout, leftovers, manifest, removal, verify
 from backup_pipelines.archive import END, RECOVERY, objects_of, pieces
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.errors import BackupError, Damaged, Refused
-from backup_pipelines.manifest import DdlSection, Manifest, Part
+from backup_pipelines.manifest import DdlSection, Document, Manifest, Part
 from backup_pipelines.progress import Report
 from backup_pipelines.storage.store import Store
 
@@ -99,7 +99,7 @@ def _refuse_unfit(store: Store, system: str, entry: Manifest, file: Path) -> Non
         )
 
 
-def _put(work: _Work, key: str, one: DdlSection | Part) -> None:
+def _put(work: _Work, key: str, one: DdlSection | Part | Document) -> None:
     store, entry = work.store, work.archive.entry
     if store.exists(key):
         if store.checksum(key) == (one.size_bytes, one.sha256):

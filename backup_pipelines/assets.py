@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from backup_pipelines import catalog_sync, checks, metadata, operations, operators, partitions
+from backup_pipelines import (
+    catalog_sync,
+    checks,
+    lock_ops,
+    metadata,
+    operations,
+    operators,
+    partitions,
+)
 from backup_pipelines.backup_id import BackupId, BackupType
 from backup_pipelines.config import BackupConfig
 from backup_pipelines.errors import Failed, Refused
@@ -15,7 +23,7 @@ from backup_pipelines.manifest import Manifest
 from backup_pipelines.modules import Entry, Scope, scope_of
 from backup_pipelines.progress import sparse
 from backup_pipelines.resources import BackupEnvironment
-from backup_pipelines.storage import bucket, write_once
+from backup_pipelines.storage import write_once
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 
@@ -113,6 +121,7 @@ def take(
             if isinstance(item, Manifest):
                 _seal(context, item, metadata.of_backup(item, store))
                 _note(work, item)
+                lock_ops.lock_due(context, request.system, store, work)
                 if store.is_write_once is False:
                     context.log.warning(write_once.NOT_ENFORCED)
                 continue
@@ -182,8 +191,7 @@ def _request(
 
 def _begin(context: dg.OpExecutionContext, request: "BackupRequest", store: Store) -> None:
     name, backup_id = request.system.system, str(request.id)
-    for advice in bucket.ensure(store.url):
-        context.log.warning(advice)
+    lock_ops.prepare(context, request.system, store)
     catalog_sync.sync(context.instance, store, name)
     catalog_sync.start(context, name, backup_id)
     context.instance.add_run_tags(request.run_id, {BACKUP_TAG_PREFIX + name: backup_id})

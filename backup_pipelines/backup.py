@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-import psycopg
-
-from backup_pipelines import layout, leftovers
+from backup_pipelines import encryption, layout, leftovers
 from backup_pipelines.backup_id import BackupId, BackupType
 from backup_pipelines.ddl_backup import back_up_ddl, owners_in
 from backup_pipelines.errors import BackupError, Failed
@@ -20,6 +18,7 @@ from backup_pipelines.modules import Assignment, Entry, assign, scope_of
 from backup_pipelines.postgres import introspect
 from backup_pipelines.postgres.connection import (
     Connection,
+    as_failed,
     connected,
     describe,
     refuse_unsuitable,
@@ -31,6 +30,7 @@ from backup_pipelines.postgres.reader import Readers
 from backup_pipelines.postgres.snapshot import Snapshot, snapshot
 from backup_pipelines.preflight import refuse_unreadable
 from backup_pipelines.progress import Report, silent
+from backup_pipelines.recovery.documents import with_documents
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import OTHER, System
 
@@ -82,7 +82,7 @@ def take_backup(
     started_at = datetime.now(UTC)
     system, backup_id = request.system.system, str(request.id)
     with ExitStack() as stack:
-        stack.enter_context(_as_failed(system))
+        stack.enter_context(as_failed(f"the backup of {system} broke off"))
         leader = stack.enter_context(connected(source_url, what=f"the database of {system}"))
         server = describe(leader)
         refuse_unsuitable(server, source_url, leader)
@@ -101,11 +101,20 @@ def take_backup(
         workers = executor or stack.enter_context(ThreadPoolExecutor(request.system.readers))
         schemas = request.system.schemas
         ddl_url = source_url if server.strings_conform else with_conforming_strings(source_url)
+        recipients = encryption.recipients_of(request.system)
         ddl = workers.submit(
-            back_up_ddl, store, system, backup_id, ddl_url, moment.name, schemas, pg_dump
+            back_up_ddl,
+            store,
+            system,
+            backup_id,
+            ddl_url,
+            moment.name,
+            schemas,
+            pg_dump,
+            recipients,
         )
         stack.callback(_settle, ddl)
-        destination = Destination(store, system, backup_id)
+        destination = Destination(store, system, backup_id, recipients)
         tables: list[Table] = []
         for done in _entries(moment, choice, readers, destination, workers, report):
             tables += done.tables
@@ -115,9 +124,27 @@ def take_backup(
         sections = ddl.result()
         yield SchemaDone(sections)
         moment.assert_held()
-        sealed = _manifest(request, moment, surroundings, roles, tables, sections, started_at)
-        store.put_new(layout.manifest_key(system, backup_id), sealed.to_json())
+        described = _manifest(request, moment, surroundings, roles, tables, sections, started_at)
+        sealed = with_documents(store, described)
+        _seal(store, layout.manifest_key(system, backup_id), sealed.to_json())
         yield sealed
+
+
+class _NotSealed(Failed):
+    """The manifest was sent, and nobody knows whether it arrives."""
+
+
+def _seal(store: Store, key: str, document: bytes) -> None:
+    try:
+        store.put_new(key, document)
+    except BackupError as error:
+        with suppress(BackupError):
+            if store.get(key) == document:
+                return
+        raise _NotSealed(
+            f"the backup could not be sealed: {error}; its objects are left, for a manifest that "
+            "still arrives would need them: else the next backup removes them"
+        ) from error
 
 
 class _Choice:
@@ -230,16 +257,8 @@ def _manifest(
         ddl=sections,
         roles=tuple(sorted(roles | owners_in(sections))),
         warnings=tuple(f"{name} is in no module: name it in one" for name in sorted(unclaimed)),
+        encryption=encryption.described(encryption.recipients_of(request.system), str(request.id)),
     )
-
-
-@contextmanager
-def _as_failed(system: str) -> Generator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        reason = " ".join(str(error).split())
-        raise Failed(f"the backup of {system} broke off: {reason}") from error
 
 
 def _settle(future: Future[Any]) -> None:
@@ -252,7 +271,7 @@ def _abandon_on_error(
     store: Store, system: str, backup_id: str, report: Report
 ) -> Callable[..., bool]:
     def abandon(kind: Any, error: Any, trace: Any) -> bool:
-        if kind is not None:
+        if kind is not None and not isinstance(error, _NotSealed):
             try:
                 leftovers.abandon(store, system, backup_id)
             except BackupError as failure:

@@ -13,7 +13,7 @@ from backup_pipelines import layout, manifest, state_log
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.errors import Damaged, NewerFormat, NotFound
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.storage.reading import read_all
+from backup_pipelines.storage.reading import read_again, read_all
 from backup_pipelines.storage.store import Store
 
 LATEST = "latest"
@@ -139,10 +139,11 @@ def listing(store: Store, system: str) -> Listing:
 def find(store: Store, system: str, backup: str) -> Manifest:
     """The backup that `backup` names: an id, or `latest` for the newest full one.
 
-    `latest` is never one that was found damaged, whose manifest is, or that is being removed.
+    `latest` is never one that was found damaged, whose manifest is, or that is being removed. An
+    id that a backup had before it was encrypted anew finds it too.
     """
     if backup != LATEST:
-        return load(store, system, backup)
+        return _named(store, system, backup)
     found = listing(store, system)
     full = [entry for entry in found.entries if entry.manifest.scope == "full"]
     for entry in full:
@@ -176,15 +177,28 @@ def row(entry: Manifest, known: States = NOTHING_KNOWN) -> Mapping[str, object]:
         "pinned": described.pinned,
         "verified_at": None if verified_at is None else verified_at.isoformat(),
         "label": entry.label,
+        "encrypted": entry.encryption is not None,
+        "copy_of": entry.copy_of[-1] if entry.copy_of else "",
         "file_name": "manifest.json",
         "path": layout.backup_prefix(entry.system, entry.id),
     }
 
 
+def _named(store: Store, system: str, backup_id: str) -> Manifest:
+    try:
+        return load(store, system, backup_id)
+    except NotFound:
+        copies = (entry for entry in backups(store, system) if backup_id in entry.copy_of)
+        found = next(copies, None)
+        if found is None:
+            raise
+        return found
+
+
 def _read(store: Store, system: str, backup_id: str) -> Manifest:
     """The manifest in a backup's folder; raises Damaged when it is another backup's."""
     key = layout.manifest_key(system, backup_id)
-    entry = manifest.parse(store.get(key), key)
+    entry = read_again(lambda: manifest.parse(store.get(key), key))
     if (entry.system, entry.id) != (system, backup_id):
         raise Damaged(f"{store.uri(key)} is the manifest of {entry.system} {entry.id}")
     return entry

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from backup_pipelines import catalog, catalog_sync, metadata, operations, partitions
+from backup_pipelines.config import RebuildConfig, StoreChoice
 from backup_pipelines.resources import BackupEnvironment
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
@@ -25,12 +26,21 @@ _CHANGING = ("status", "pinned", "verified_at", "error")
 _PAGE = 200
 
 
-def rebuild(system: System, context: dg.OpExecutionContext, environment: BackupEnvironment) -> None:
+def rebuild(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: RebuildConfig,
+    environment: BackupEnvironment,
+) -> None:
     """Bring back what the catalog lacks; a second time there is nothing left to do."""
     from backup_pipelines import housekeeping_metadata, housekeeping_report
 
+    is_first = config.store is StoreChoice.first
+    environment = environment.at(system, config.store)
     with operations.operation(context, system, "catalog_rebuild", environment) as work:
-        document = rebuild_catalog(context.instance, environment.store(), system.system)
+        document = rebuild_catalog(
+            context.instance, environment.store(), system.system, drops=is_first
+        )
         work.message = housekeeping_report.rebuilt_in_words(document)
         work.details |= {
             name: len(document[name]) for name in ("added", "updated", "dropped", "damaged")
@@ -39,16 +49,24 @@ def rebuild(system: System, context: dg.OpExecutionContext, environment: BackupE
         context.log.info(work.message)
 
 
-def rebuild_catalog(instance: dg.DagsterInstance, store: Store, system: str) -> "Document":
-    """Make partitions, status, pins and metadata of the catalog those of the store."""
+def rebuild_catalog(
+    instance: dg.DagsterInstance, store: Store, system: str, *, drops: bool = True
+) -> "Document":
+    """Make partitions, status, pins and metadata of the catalog those of the store.
+
+    Without `drops` what the store lacks stays in the catalog: it is a second store.
+    """
     # Before anything is changed: a store that cannot be read says nothing about any backup.
     found = catalog.listing(store, system)
     meant = catalog_sync.as_found(store, system, found)
     key, tags = partitions.catalog_key(system), {partitions.REBUILT_TAG: "true"}
     before = instance.get_materialized_partitions(key)
-    synced = catalog_sync.sync(instance, store, system, tags)
+    synced = catalog_sync.sync(instance, store, system, tags, drops=drops)
     newest = found.backups[0].id if found.backups else None
-    if newest is not None and _last(instance, key) != newest:
+    last = _last(instance, key)
+    # Ids begin with their time.
+    is_stale = last != newest if drops else (last or "") < (newest or "")
+    if newest is not None and is_stale:
         # An old backup, found just now, or one that is gone would pass for the newest.
         catalog_sync.report_found(instance, system, newest, meant[newest], tags)
     updated = [name for name in meant if _update(instance, key, name, meant[name])]

@@ -28,13 +28,17 @@ def sync(
     store: Store,
     system: str,
     tags: Mapping[str, str] | None = None,
+    *,
+    drops: bool = True,
 ) -> Synced:
     """Make the partition sets of a system agree with the manifests in the store.
 
-    `tags` are given to the materializations of backups that had none.
+    `tags` are given to the materializations of backups that had none. Without `drops` nothing is
+    taken out: a second store says nothing of what it lacks.
     """
-    # A killed prune has no more to say than what it left in the store.
-    drop_removed(instance, store, system, instance.report_runless_asset_event)
+    if drops:
+        # A killed prune has no more to say than what it left in the store.
+        drop_removed(instance, store, system, instance.report_runless_asset_event)
     whole = {
         backup_id
         for backup_id in catalog.ids(store, system)
@@ -45,7 +49,8 @@ def sync(
     listed = set(_keys(instance, offered))
     _add(instance, everything, whole - known)
     _add(instance, offered, whole - listed)
-    for gone in sorted(listed - whole):
+    dropped = sorted(listed - whole) if drops else []
+    for gone in dropped:
         instance.delete_dynamic_partition(_name(offered), gone)
     unseen = whole - instance.get_materialized_partitions(partitions.catalog_key(system))
     if unseen:
@@ -55,8 +60,8 @@ def sync(
                 report_found(instance, system, backup_id, shown, tags)
     return Synced(
         added=tuple(sorted(whole - listed)),
-        dropped=tuple(sorted(listed - whole)),
-        unsealed=tuple(sorted(known - whole)),
+        dropped=tuple(dropped),
+        unsealed=tuple(sorted(known - whole)) if drops else (),
     )
 
 

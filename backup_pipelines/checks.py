@@ -61,11 +61,12 @@ def drill_check(system: System) -> dg.AssetChecksDefinition:
         config: BackupChoice,
         backup_environment: BackupEnvironment,
     ) -> Iterator[dg.AssetCheckResult]:
+        environment = backup_environment.at(system, config.store)
         with (
             metadata.as_failure(),
-            operations.operation(context, system, "drill", backup_environment) as work,
+            operations.operation(context, system, "drill", environment) as work,
         ):
-            yield from _drill(system, context, config, backup_environment, work)
+            yield from _drill(system, context, config, environment, work)
 
     return drill
 
@@ -90,16 +91,19 @@ def _drill(
         # The check alone would leave the run green, and the command line would exit with 0.
         raise
     work.message = f"{result.tables} tables and {result.rows} rows are equal after a restore"
+    if result.encrypted:
+        work.message += "; the identity here opens it"
     work.details |= {"tables": result.tables, "rows_compared": result.rows}
     yield _restorable(
         system.system,
         True,
-        f"{entry.id}: {result.tables} tables and {result.rows} rows are equal after a restore.",
+        f"{entry.id}: {work.message}.",
         {
             "backup": result.backup_id,
             "tables": result.tables,
             "rows": result.rows,
             "seconds": round(result.seconds, 3),
+            "encrypted": dg.MetadataValue.bool(result.encrypted),
             "seconds_by_module": dg.MetadataValue.json(dict(result.seconds_by_module)),
             **({"skipped": ", ".join(result.skipped)} if result.skipped else {}),
             "record": store.uri(result.key),

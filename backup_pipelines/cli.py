@@ -19,14 +19,19 @@ from backup_pipelines import (
     cli_archive,
     cli_audit,
     cli_catalog,
+    cli_csv,
+    cli_encryption,
     cli_housekeeping,
     cli_jobs,
+    cli_links,
+    cli_query,
     cli_restore,
     cli_status,
+    cli_timeline,
     environment,
     systems,
 )
-from backup_pipelines.cli_jobs import json_option, variable
+from backup_pipelines.cli_jobs import json_option, store_named, store_option, variable
 from backup_pipelines.cli_output import (
     backup_document,
     clean,
@@ -38,6 +43,7 @@ from backup_pipelines.cli_output import (
     progress,
     tell,
 )
+from backup_pipelines.environment import StoreName
 from backup_pipelines.errors import BackupError, Refused
 
 PROGRAM = "backup-pipelines"
@@ -184,30 +190,34 @@ def init(system: str, database_url_env: str) -> None:
 
 @cli.command("list")
 @click.argument("system")
+@store_option
 @json_option
-def list_(system: str, as_json: bool) -> None:
+def list_(system: str, which: StoreName, as_json: bool) -> None:
     """List the backups of SYSTEM, newest first."""
     systems.require_known(system)
-    found = catalog.listing(environment.store(), system)
+    found = catalog.listing(store_named(system, which), system)
     for problem in found.unreadable:
         print(f"not listed: {problem}", file=sys.stderr)
     if as_json:
         print_json([catalog.row(entry, found.states) for entry in found.backups])
     elif found.backups:
         print_backups(found.backups, found.states)
+    elif which == "second":
+        print(f"the second store of {system} has no backups yet: {PROGRAM} copy {system}")
     else:
         print(f"{system} has no backups yet; take one: {PROGRAM} backup {system}")
-    cli_audit.note(system, "list", "done", message=count(len(found.backups), "backup"))
+    cli_audit.note(system, "list", "done", message=count(len(found.backups), "backup"), which=which)
 
 
 @cli.command()
 @click.argument("system")
 @click.argument("backup")
+@store_option
 @json_option
-def show(system: str, backup: str, as_json: bool) -> None:
+def show(system: str, backup: str, which: StoreName, as_json: bool) -> None:
     """Show what a BACKUP of SYSTEM holds."""
     systems.require_known(system)
-    store = environment.store()
+    store = store_named(system, which)
     entry = catalog.find(store, system, backup)
     known = catalog.states(store, system)
     if as_json:
@@ -230,8 +240,15 @@ for command in (
     cli_housekeeping.reconcile,
     cli_housekeeping.acknowledge,
     cli_catalog.catalog_group,
+    cli_catalog.copy,
+    cli_encryption.reencrypt,
     cli_archive.download,
     cli_archive.upload,
+    cli_csv.csv_group,
+    cli_links.link,
+    cli_query.query,
+    cli_timeline.history,
+    cli_timeline.diff,
     cli_audit.audit_,
     cli_status.status,
 ):

@@ -12,8 +12,9 @@ import click
 
 from backup_pipelines import audit, environment, spool, systems
 from backup_pipelines.audit import Happened, Outcome, Record
-from backup_pipelines.cli_jobs import json_option, os_user
+from backup_pipelines.cli_jobs import json_option, os_user, store_named
 from backup_pipelines.cli_output import clean, count, print_json, print_table, tell
+from backup_pipelines.environment import StoreName
 from backup_pipelines.errors import Failed, Refused
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def note(
     reason: str = "",
     message: str = "",
     plan_hash: str = "",
+    rows: int | None = None,
+    which: StoreName = "first",
 ) -> None:
     """Leave word of what has no run of its own; what goes wrong is one line on stderr."""
     happened = Happened(
@@ -93,10 +96,11 @@ def note(
         message=message,
         backup=backup,
         plan_hash=plan_hash,
+        rows=rows,
     )
     # Who only reads, or is refused, need not be able to write.
     try:
-        audit.append(environment.store(), system, happened)
+        audit.append(_store_of_records(system, which), system, happened)
     except Exception as error:
         tell(f"not in the audit trail: {clean(error)}")
     problem = _logged(system, happened)
@@ -104,9 +108,23 @@ def note(
         tell(f"not in the activity log: {clean(problem)}")
 
 
+def _store_of_records(system: str, which: StoreName) -> "Store":
+    try:
+        return store_named(system, which)
+    except Refused:
+        # That there is no second store must be told somewhere.
+        return environment.store()
+
+
 @contextmanager
 def refusals(
-    system: str, operation: str, *, operator: str | None = None, backup: str = "", reason: str = ""
+    system: str,
+    operation: str,
+    *,
+    operator: str | None = None,
+    backup: str = "",
+    reason: str = "",
+    which: StoreName = "first",
 ) -> Generator[None]:
     """Leave word of a refusal in the block, which ends before a run that would do so begins."""
     try:
@@ -121,6 +139,7 @@ def refusals(
                 backup=backup,
                 reason=reason,
                 message=str(error),
+                which=which,
             )
         raise
 

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from backup_pipelines import catalog, environment, layout, systems
+from backup_pipelines import catalog, encryption, environment, layout, systems
 from backup_pipelines.cli_output import (
     clean,
     content,
@@ -26,6 +26,7 @@ from backup_pipelines.cli_output import (
     size,
     tell,
 )
+from backup_pipelines.environment import StoreName
 from backup_pipelines.errors import Failed, Refused
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ _INTERRUPTED = "the run was interrupted"
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+store_option = click.option(
+    "--store",
+    "which",
+    type=click.Choice(get_args(StoreName)),
+    default="first",
+    help="Read from the second store.",
+)
 by_option = click.option("--as", "operator", metavar="WHO", help="Who does it, if not the OS user.")
 
 
@@ -95,21 +103,26 @@ def backup(
 @click.command()
 @click.argument("system")
 @click.argument("backup")
+@store_option
 @by_option
 @json_option
-def verify(system: str, backup: str, operator: str | None, as_json: bool) -> None:
+def verify(system: str, backup: str, which: StoreName, operator: str | None, as_json: bool) -> None:
     """Read every object of a BACKUP back and compare it with the manifest."""
     loadable(system)
-    entry = catalog.find(environment.store(), system, backup)
-    ran = run_job(system, "verify", {"backup": entry.id}, f"verifying {entry.id}", operator)
+    entry = catalog.find(store_named(system, which), system, backup)
+    config = {"backup": entry.id, "store": which}
+    ran = run_job(system, "verify", config, f"verifying {entry.id}", operator)
     # The job fails unless it has read exactly these.
-    objects = len(entry.ddl) + sum(len(table.parts) for table in entry.tables)
+    objects = (
+        len(entry.ddl) + len(entry.documents) + sum(len(table.parts) for table in entry.tables)
+    )
     if as_json:
         print_json(
             {
                 "backup": entry.id,
                 "system": system,
                 "verified": True,
+                "opened": ran.result["opened"],
                 "objects": objects,
                 "bytes": entry.size_bytes,
                 "seconds": ran.seconds,
@@ -118,20 +131,23 @@ def verify(system: str, backup: str, operator: str | None, as_json: bool) -> Non
         )
         return
     read = f"{count(objects, 'object')}, {size(entry.size_bytes)}"
-    print(f"{entry.id}: {read} read back as written, {ran.seconds:.1f} s")
+    only = "" if ran.result["opened"] else f"; {encryption.BYTES_ONLY}"
+    print(f"{entry.id}: {read} read back as written, {ran.seconds:.1f} s{only}")
 
 
 @click.command()
 @click.argument("system")
 @click.argument("backup", default=catalog.LATEST)
+@store_option
 @by_option
 @json_option
-def drill(system: str, backup: str, operator: str | None, as_json: bool) -> None:
+def drill(system: str, backup: str, which: StoreName, operator: str | None, as_json: bool) -> None:
     """Prove a BACKUP by restoring it into a scratch database and comparing everything."""
     loadable(system)
-    store = environment.store()
+    store = store_named(system, which)
     entry = catalog.find(store, system, backup)
-    ran = run_job(system, "drill", {"backup": entry.id}, f"drilling {entry.id}", operator)
+    config = {"backup": entry.id, "store": which}
+    ran = run_job(system, "drill", config, f"drilling {entry.id}", operator)
     result = _drill_record(store, entry)
     if as_json:
         shown = result.model_dump(mode="json")
@@ -145,7 +161,8 @@ def drill(system: str, backup: str, operator: str | None, as_json: bool) -> None
         numbers=("seconds",),
     )
     proved = f"{count(result.tables, 'table')} and {count(result.rows, 'row')}"
-    print(f"{entry.id}: {proved} are equal after a restore, {result.seconds:.1f} s")
+    opened = "; the identity here opens it" if result.encrypted else ""
+    print(f"{entry.id}: {proved} are equal after a restore, {result.seconds:.1f} s{opened}")
 
 
 @dataclass(frozen=True)
@@ -194,6 +211,13 @@ def run_job(
     return Ran(
         outcome.run_id, outcome.tags.get(BACKUP_TAG_PREFIX + system, ""), seconds, outcome.result
     )
+
+
+def store_named(system: str, which: StoreName) -> "Store":
+    """One of a system's stores; raises Refused where there is no second one."""
+    if which == "first":
+        return environment.store()
+    return environment.second_store(systems.load_system(system))
 
 
 def loadable(name: str) -> "System":

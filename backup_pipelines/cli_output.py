@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TypedDict
 
-from backup_pipelines import catalog
+from backup_pipelines import catalog, encryption
 from backup_pipelines.manifest import Manifest, Table
 
 Tell = Callable[[str], None]
@@ -145,6 +145,8 @@ def print_backup(entry: Manifest, known: catalog.States = catalog.NOTHING_KNOWN)
             ("scope", entry.scope),
             ("content", content(entry)),
             ("sequences", len(entry.sequences)),
+            ("encrypted", encryption.in_words(entry)),
+            ("copy of", next(reversed(entry.copy_of), "")),
             ("database", f"{entry.database}, PostgreSQL {entry.server_version // 10000}"),
             ("run", entry.run_id),
         ]
@@ -193,9 +195,19 @@ def backup_document(
         "modules": _modules(entry),
         "tables": [_table(table) for table in entry.tables],
         "excluded": [{"table": left.name, "reason": left.reason} for left in entry.excluded],
+        "encryption": _encryption(entry),
         "sequences_count": len(entry.sequences),
         "warnings": list(entry.warnings),
     }
+
+
+def _encryption(entry: Manifest) -> Mapping[str, object] | None:
+    """To whom a backup is encrypted, and whether it opens here; None without an identity."""
+    if entry.encryption is None:
+        return None
+    found = encryption.closed([entry])
+    opens = None if found is None or isinstance(found, str) else not found
+    return {"recipients": list(entry.encryption.recipients), "opens": opens}
 
 
 def _modules(entry: Manifest) -> list[_Module]:

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from backup_pipelines import catalog, cli_audit, environment, systems
-from backup_pipelines.cli_jobs import by_option, json_option, loadable, run_job, variable
+from backup_pipelines.cli_jobs import (
+    by_option,
+    json_option,
+    loadable,
+    run_job,
+    store_named,
+    store_option,
+    variable,
+)
 from backup_pipelines.cli_output import print_json, progress
+from backup_pipelines.environment import StoreName
 from backup_pipelines.errors import Refused
 from backup_pipelines.progress import sparse
 from backup_pipelines.selection import Selection, select
@@ -38,6 +47,7 @@ _OPTIONS = (
         help="Make equal to the backup, or keep rows created since.",
     ),
     click.option("--into", metavar="VAR", help="Variable with the URL of another database."),
+    store_option,
 )
 
 confirm_option = click.option("--confirm", metavar=_CONFIRM, help=f"The word {_CONFIRM}.")
@@ -54,6 +64,7 @@ class _Asked:
     with_children: bool
     mode: Literal["replace", "upsert"]
     into: str | None
+    which: StoreName
 
     @property
     def selection(self) -> Selection:
@@ -73,6 +84,7 @@ class _Asked:
             "key": self.key or "",
             "with_children": self.with_children,
             "into_env": self.into or "",
+            "store": self.which,
         }
 
     def arguments(self, more_tables: tuple[str, ...] = ()) -> list[str]:
@@ -82,6 +94,7 @@ class _Asked:
         made += ["--key", self.key] if self.key is not None else []
         made += ["--with-children"] if self.with_children else []
         made += ["--mode", self.mode] if self.mode != "replace" else []
+        made += ["--store", self.which] if self.which != "first" else []
         return made + (["--into", self.into] if self.into else [])
 
 
@@ -104,8 +117,8 @@ def plan(system: str, backup: str, as_json: bool, **what: Any) -> None:
     asked = _Asked(**what)
     systems.require_known(system)
     loaded = systems.load_system(system)
-    with cli_audit.refusals(system, "plan", backup=backup):
-        entry = catalog.find(environment.store(), system, backup)
+    with cli_audit.refusals(system, "plan", backup=backup, which=asked.which):
+        entry = catalog.find(store_named(system, asked.which), system, backup)
         select(entry, asked.selection)
         title = f"{system}: planning {entry.id}"
         with _target(loaded, asked.into) as url, progress(title) as step:
@@ -117,6 +130,7 @@ def plan(system: str, backup: str, as_json: bool, **what: Any) -> None:
         backup=entry.id,
         message=restore_report.in_words(document),
         plan_hash=document["hash"] or "",
+        which=asked.which,
     )
     if as_json:
         print_json(document)
@@ -157,15 +171,18 @@ def restore(
     from backup_pipelines import cli_plan
 
     asked = _Asked(**what)
-    with cli_audit.refusals(system, "restore", operator=operator, backup=backup, reason=reason):
+    with cli_audit.refusals(
+        system, "restore", operator=operator, backup=backup, reason=reason, which=asked.which
+    ):
         _refuse_unsafe(system, asked, confirm, reason, skip_safety=skip_safety)
         loadable(system)
-        entry = catalog.find(environment.store(), system, backup)
+        entry = catalog.find(store_named(system, asked.which), system, backup)
         select(entry, asked.selection)
         is_empty = _is_empty_target(asked, skip_safety=skip_safety)
     title = f"restoring {entry.id}"
     if asked.into and is_empty:
-        config = {"backup": entry.id, "into_env": asked.into, "confirm": confirm}
+        about = {"backup": entry.id, "into_env": asked.into, "store": asked.which}
+        config: Mapping[str, object] = {**about, "confirm": confirm}
         cli_plan.print_whole(
             entry, asked.into, run_job(system, "restore_into", config, title, operator), as_json
         )
@@ -185,19 +202,25 @@ def restore(
 @click.command()
 @click.argument("system")
 @confirm_option
+@store_option
 @reason_option
 @by_option
 @json_option
 def undo(
-    system: str, confirm: str | None, reason: str, operator: str | None, as_json: bool
+    system: str,
+    confirm: str | None,
+    which: StoreName,
+    reason: str,
+    operator: str | None,
+    as_json: bool,
 ) -> None:
     """Take the last restore of SYSTEM back; undoing that undoes the undo."""
     from backup_pipelines import cli_plan
 
-    with cli_audit.refusals(system, "undo", operator=operator, reason=reason):
+    with cli_audit.refusals(system, "undo", operator=operator, reason=reason, which=which):
         require_confirm(confirm, f"rows of the live database of {system} will be written")
         loadable(system)
-    config = {"reason": reason, "confirm": confirm}
+    config = {"reason": reason, "confirm": confirm, "store": which}
     ran = run_job(system, "undo", config, "undoing the last restore", operator)
     cli_plan.print_done(system, ran, as_json)
 
@@ -251,7 +274,7 @@ def _planned(entry: "Manifest", url: str, asked: _Asked, step: Callable[[str], N
     if asked.into and _is_empty(url, asked):
         return restore_report.whole_document(entry, asked.into, 0.0)
     found = plan_restore(
-        environment.store(),
+        store_named(entry.system, asked.which),
         entry,
         url,
         selection=asked.selection,

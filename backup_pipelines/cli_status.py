@@ -23,6 +23,7 @@ from backup_pipelines.finding import span
 
 if TYPE_CHECKING:
     from backup_pipelines.finding import Finding
+    from backup_pipelines.guards_second import Destination
     from backup_pipelines.health import Health
     from backup_pipelines.storage.store import Store
     from backup_pipelines.system import System
@@ -58,11 +59,14 @@ def status(system: str | None, as_json: bool, as_metrics: bool) -> int:
 
 def _assess(store: "Store", system: "System", now: datetime) -> "Health":
     """The health, with a look at the database where its URL is known here."""
+    from backup_pipelines import second_look
     from backup_pipelines.health import assess
     from backup_pipelines.live_look import look
 
     url = os.environ.get(system.database_url_env)
-    return assess(store, system, now, look(system, url) if url else None)
+    live = look(system, url) if url else None
+    second = second_look.look(system, lambda: environment.second_store(system))
+    return assess(store, system, now, live, second)
 
 
 def _print(health: "Health") -> None:
@@ -77,6 +81,8 @@ def _print(health: "Health") -> None:
             ("recovery time", _recovery_time(health)),
             ("success", _success(health)),
             ("storage", _storage(health)),
+            *((f"{one.name} store", _destination(one, health)) for one in health.destinations),
+            ("encryption", _encryption(health)),
             ("last drill", _drill(health)),
             ("last prune", _prune(health)),
             ("schedule", _schedule(health)),
@@ -138,6 +144,29 @@ def _storage(health: "Health") -> str:
         said += f"; {size(abs(int(trend)))} {'more' if trend >= 0 else 'less'} each day"
     if health.storage_full_at is not None:
         said += f", full on {health.storage_full_at:%Y-%m-%d}"
+    return said
+
+
+def _encryption(health: "Health") -> str:
+    if not health.encrypted:
+        return ""
+    said = f"{health.encrypted:,} of {count(health.backups, 'backup')}"
+    if health.opened is None:
+        return f"{said}; no identity here that could open them"
+    which = "all" if health.opened == health.encrypted else f"{health.opened:,}"
+    return f"{said}; the identity here opens {which} of them"
+
+
+def _destination(one: "Destination", health: "Health") -> str:
+    if one.problem:
+        return f"{one.url}: {one.problem}" if one.url else one.problem
+    newest = f"newest {one.newest}, {age(one.newest_at, health.at)}" if one.newest_at else "no copy"
+    if one.name == "first" and not one.newest_at:
+        newest = "no good backup"
+    said = f"{one.url}: {newest}; {count(one.backups, 'backup')}, {size(one.bytes)}"
+    said += f", {one.damaged:,} damaged" if one.damaged else ""
+    if one.lacking_since is not None:
+        return f"{said}; lacks {one.lacking:,}, the first since {age(one.lacking_since, health.at)}"
     return said
 
 

@@ -22,6 +22,13 @@ class BackupConfig(dg.Config):
     reason: str = Field(default="", description="Why it is taken; kept in the manifest.")
 
 
+class StoreChoice(Enum):
+    """Which of a system's stores a job reads from."""
+
+    first = "first"
+    second = "second"
+
+
 class BackupChoice(dg.Config):
     """A backup that a job reads."""
 
@@ -29,6 +36,44 @@ class BackupChoice(dg.Config):
         default="latest",
         description="Id of the backup, or latest for the newest full one. A partition chosen in "
         "the launchpad goes first.",
+    )
+    store: StoreChoice = Field(
+        default=StoreChoice.first,
+        description="Where it is read from: first, or second for its copy in the second store. "
+        "What the run leaves in a store goes to the same one.",
+    )
+
+
+class LinkConfig(BackupChoice):
+    """Links to the objects of a backup."""
+
+    tables: list[str] = Field(
+        default=[],
+        description="Only the rows of these tables, as schema.table (public without a schema); "
+        "nothing named is the whole backup.",
+    )
+    expires: str = Field(
+        default="1h",
+        description="How long the links live: 30m, 1h, 2d; at most 7d. They are kept in the run, "
+        "where everybody who sees it can use them until then.",
+    )
+    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+
+
+class QueryConfig(BackupChoice):
+    """SQL over backups."""
+
+    sql: str = Field(
+        description="One statement that returns rows, in DuckDB's SQL; tables are named as in the "
+        "database. It is kept in the run: it is no place for secrets.",
+    )
+    as_of: str = Field(
+        default="",
+        description="Over many backups instead of one: all, or FROM..TO with dates or ids, such "
+        "as 2026-01-01..2026-01-31. Tables then have the columns backup_id and backed_up_at.",
+    )
+    rows: int = Field(
+        default=100, ge=1, le=1000, description="How many rows are shown at most, up to 1000."
     )
 
 
@@ -105,6 +150,11 @@ class LiveRestoreConfig(PlanConfig):
 class UndoConfig(dg.Config):
     """Taking the last restore back."""
 
+    store: StoreChoice = Field(
+        default=StoreChoice.first,
+        description="Where the safety backup is: the store that the restore read from.",
+    )
+
     reason: str = Field(default="", description="Why it is done; logged and kept with the run.")
     lock_seconds: float = Field(
         default=30.0, gt=0, description="How long to wait for the application's locks."
@@ -132,6 +182,20 @@ class DeleteConfig(NamedBackup):
     """Removing one backup for good."""
 
     confirm: TypeCONFIRM = Field(description="Type CONFIRM: the backup's objects will be removed.")
+
+
+class ReencryptConfig(NamedBackup):
+    """Encrypting backups anew."""
+
+    backup: str = Field(
+        default="",
+        description="Id of the backup, or all; leave it empty when you choose the backup as "
+        "partition.",
+    )
+    confirm: TypeCONFIRM = Field(
+        description="Type CONFIRM: each backup is removed once its copy for today's recipients "
+        "is proved."
+    )
 
 
 class PruneConfig(dg.Config):
@@ -177,3 +241,62 @@ class UploadConfig(dg.Config):
         "made it.",
     )
     reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+
+
+class RebuildConfig(dg.Config):
+    """Bringing the catalog back."""
+
+    store: StoreChoice = Field(
+        default=StoreChoice.first,
+        description="From where: first, or second for what copies there are in the second store.",
+    )
+
+
+class CopyConfig(dg.Config):
+    """Copying backups to the second store."""
+
+    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+
+
+class CsvTables(dg.Config):
+    """Which tables are written as CSV files, and where."""
+
+    modules: list[str] = Field(default=[], description="All tables of these modules.")
+    tables: list[str] = Field(
+        default=[],
+        description="These tables too, as schema.table (public without a schema). At least one "
+        "module or table must be named.",
+    )
+    to: str = Field(
+        description="Folder on the machine where the run executes; made if it is missing. Files "
+        "that exist are not replaced."
+    )
+    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+
+
+class CsvExportConfig(CsvTables):
+    """Writing tables as CSV files."""
+
+    backup: str = Field(
+        default="",
+        description="Id of a backup, or latest for the newest full one; empty means the live "
+        "database as it is now.",
+    )
+    store: StoreChoice = Field(
+        default=StoreChoice.first,
+        description="Where the backup is read from: first, or second for its copy in the second "
+        "store.",
+    )
+    zipped: bool = Field(default=False, description="One zip archive with all files.")
+    bom: bool = Field(
+        default=False,
+        description="Begin every file with a byte order mark, by which Excel knows UTF-8.",
+    )
+
+
+class CsvTemplateConfig(CsvTables):
+    """Writing empty CSV files for an import."""
+
+    xlsx: bool = Field(
+        default=False, description="One workbook a module, with drop-downs, instead of CSV files."
+    )

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from backup_pipelines import layout
-from backup_pipelines.errors import Damaged
 from backup_pipelines.manifest import DdlObject, DdlSection
 from backup_pipelines.postgres import ddl
 from backup_pipelines.postgres.pg_dump import dump_section
+from backup_pipelines.storage.age import Recipients
+from backup_pipelines.storage.reading import read_back
 from backup_pipelines.storage.store import Store
 
 Section = Literal["pre-data", "post-data"]
@@ -23,13 +24,15 @@ def back_up_ddl(
     snapshot: str,
     schemas: Sequence[str],
     pg_dump: Path,
+    recipients: Recipients | None,
 ) -> tuple[DdlSection, ...]:
     """Both sections of the DDL as it is in the snapshot, each read back from the store."""
     sections: tuple[Section, ...] = ("pre-data", "post-data")
     found: list[DdlSection] = []
     for section in sections:
         text = dump_section(url, section, program=pg_dump, snapshot=snapshot, schemas=schemas)
-        found.append(_stored(store, system, backup_id, section, text))
+        key = layout.schema_key(system, backup_id, section, encrypted=recipients is not None)
+        found.append(_stored(store, key, section, text, recipients))
     return tuple(found)
 
 
@@ -53,12 +56,13 @@ def objects_of(text: str) -> tuple[DdlObject, ...]:
     )
 
 
-def _stored(store: Store, system: str, backup_id: str, section: Section, text: str) -> DdlSection:
-    key, data = layout.schema_key(system, backup_id, section), text.encode()
+def _stored(
+    store: Store, key: str, section: Section, text: str, recipients: Recipients | None
+) -> DdlSection:
+    data = recipients.encrypt(text.encode()) if recipients else text.encode()
     store.put_new(key, data)
     checksum = hashlib.sha256(data).hexdigest()
-    if store.checksum(key) != (len(data), checksum):
-        raise Damaged(f"{store.uri(key)} reads back different from what was written")
+    read_back(store, key, len(data), checksum)
     return DdlSection(
         section=section,
         key=key,

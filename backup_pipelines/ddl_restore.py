@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg import errors
 
+from backup_pipelines import layout
 from backup_pipelines.errors import Damaged, Failed
 from backup_pipelines.manifest import DdlObject, DdlSection, Manifest
 from backup_pipelines.postgres import ddl
 from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.queries import query
+from backup_pipelines.storage import age
 from backup_pipelines.storage.store import Store
 
 # Statements of these kinds may fail where a role is missing or belongs to somebody else.
@@ -84,10 +86,13 @@ def prepare(connection: Connection, store: Store, entry: Manifest) -> DdlPlan:
 
 
 def read_section(store: Store, section: DdlSection) -> list[ddl.Entry]:
-    """The entries of a section; raises Damaged unless file and every object match the manifest."""
-    data = store.get(section.key)
-    if (len(data), hashlib.sha256(data).hexdigest()) != (section.size_bytes, section.sha256):
-        raise Damaged(f"{store.uri(section.key)} is not the DDL that its manifest describes")
+    """The entries of a section; raises Damaged unless file and every object match the manifest.
+
+    Raises NotOpened for one that is encrypted to others.
+    """
+    data = read_bytes(store, section)
+    if layout.is_encrypted(section.key):
+        data = age.decrypt(data, store.uri(section.key))
     try:
         entries = ddl.split(data.decode("utf-8"))
     except (Damaged, UnicodeDecodeError) as error:
@@ -95,6 +100,14 @@ def read_section(store: Store, section: DdlSection) -> list[ddl.Entry]:
     if [_as_described(e) for e in entries] != [_as_described(o) for o in section.objects]:
         raise Damaged(f"the objects in {store.uri(section.key)} are not those of its manifest")
     return entries
+
+
+def read_bytes(store: Store, section: DdlSection) -> bytes:
+    """A section as it is stored; raises Damaged unless its bytes are those of the manifest."""
+    data = store.get(section.key)
+    if (len(data), hashlib.sha256(data).hexdigest()) != (section.size_bytes, section.sha256):
+        raise Damaged(f"{store.uri(section.key)} is not the DDL that its manifest describes")
+    return data
 
 
 def _as_described(one: ddl.Entry | DdlObject) -> tuple[str, str, str, str, str]:

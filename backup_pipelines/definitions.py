@@ -1,9 +1,11 @@
 """The code location: everything under `defs/`, and what all systems share."""
 
 import warnings
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import dagster as dg
 
@@ -16,12 +18,27 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 @dg.definitions
 def defs() -> dg.Definitions:
     """All systems of `defs/`; nothing is read before Dagster asks."""
+    found = systems(import_module("backup_pipelines.defs"))
     shared = dg.Definitions(
-        resources={"backup_environment": BackupEnvironment()},
+        resources={"backup_environment": environment_with(found.resources)},
         # For Materialize clicks, which run outside the jobs: one step needs no second process.
         executor=dg.in_process_executor,
     )
-    return dg.Definitions.merge(systems(import_module("backup_pipelines.defs")), shared)
+    return dg.Definitions.merge(found, shared)
+
+
+def environment_with(resources: Mapping[str, Any] | None) -> BackupEnvironment:
+    """The world as the ops see it, with the S3Resource `s3` of the definitions if there is one."""
+    given = (resources or {}).get("s3")
+    if given is None:
+        return BackupEnvironment()
+    # Two seconds of import that nobody else needs.
+    from dagster_aws.s3 import S3Resource
+
+    from backup_pipelines.s3_environment import S3Environment
+
+    # Other projects' resources of that name are none of ours.
+    return S3Environment(s3=given) if isinstance(given, S3Resource) else BackupEnvironment()
 
 
 def systems(folder: ModuleType) -> dg.Definitions:

@@ -10,11 +10,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from pydantic import BaseModel, ConfigDict
 
-from backup_pipelines import layout
-from backup_pipelines.errors import Failed, Refused
+from backup_pipelines import encryption, layout
+from backup_pipelines.errors import Refused
 from backup_pipelines.load import load
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.postgres.connection import Connection, connected, describe
+from backup_pipelines.postgres.connection import Connection, as_failed, connected, describe
 from backup_pipelines.postgres.queries import query
 from backup_pipelines.storage.store import Store
 
@@ -36,6 +36,8 @@ class DrillResult(BaseModel):
     seconds_by_step: dict[str, float]
     skipped: tuple[str, ...]
     server_version: int
+    encrypted: bool = False
+    """Then the identity of that machine opened every object."""
     key: str
 
 
@@ -47,7 +49,9 @@ def run_drill(
     Raises NotEqual when any table differs and Failed when it cannot be loaded.
     """
     at = datetime.now(UTC)
-    with _as_failed(entry), connected(server_url, what="the drill's server") as server:
+    encryption.refuse_closed(entry)
+    broken_off = as_failed(f"the drill of {entry.id} broke off")
+    with broken_off, connected(server_url, what="the drill's server") as server:
         version = describe(server)
         if version.major < entry.server_version // 10000:
             raise Refused(
@@ -68,6 +72,7 @@ def run_drill(
         seconds_by_step=loaded.seconds_by_step,
         skipped=loaded.skipped,
         server_version=version.version,
+        encrypted=entry.encryption is not None,
         key=layout.drill_key(entry.system, entry.id, at.strftime("%Y%m%dT%H%M%S%fZ")),
     )
     store.put_new(result.key, result.model_dump_json(indent=1).encode())
@@ -81,15 +86,6 @@ def last_drill(store: Store, system: str) -> DrillResult | None:
         return None
     newest = max(keys, key=lambda key: key.rsplit("/", 1)[-1])
     return DrillResult.model_validate_json(store.get(newest))
-
-
-@contextmanager
-def _as_failed(entry: Manifest) -> Generator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        reason = " ".join(str(error).split())
-        raise Failed(f"the drill of {entry.id} broke off: {reason}") from error
 
 
 @contextmanager

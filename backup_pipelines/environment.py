@@ -6,11 +6,18 @@ Secrets live in environment variables only (DESIGN.md, "Secrets").
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 from backup_pipelines.errors import Refused
 from backup_pipelines.storage.store import Store
+from backup_pipelines.storage.variables import USUAL, Variables
 from backup_pipelines.system import System
+
+StoreName = Literal["first", "second"]
+"""Which of a system's stores: the one that backups are taken into, or that of their copies."""
 
 DAGSTER_HOME = "DAGSTER_HOME"
 DAGSTER_POSTGRES_URL = "DAGSTER_POSTGRES_URL"
@@ -46,6 +53,58 @@ def store_url() -> str:
 def store() -> Store:
     """The object store that backups go to."""
     return Store(store_url())
+
+
+def second_url(system: System) -> str:
+    """The URL of the system's second store; raises Refused where there is none to speak of."""
+    spec = system.second_store
+    if spec is None:
+        raise Refused(
+            f"{system.system} has no second store: name one under second_store in "
+            f"defs/{system.system}/defs.yaml"
+        )
+    url = os.environ.get(spec.url_env)
+    if not url:
+        raise Refused(
+            f"{spec.url_env} is not set: set it to the URL of the second store of {system.system}"
+        )
+    return url
+
+
+def second_store(system: System, usual: Variables = USUAL) -> Store:
+    """The store that backups are copied to; raises Refused where it is none, or the first one.
+
+    The first store's `usual` variables are those of the environment unless others are given.
+    """
+    url, spec = second_url(system), system.second_store
+    variables = usual
+    if spec is not None:
+        shared = not spec.aws_prefix
+        variables = (
+            replace(usual, url_env=spec.url_env)
+            if shared
+            else Variables(spec.aws_prefix, spec.url_env)
+        )
+    # The first may be lost: it is not opened for this.
+    if _place(url, variables) == _place(store_url(), usual):
+        raise Refused(
+            f"{variables.url_env} names the same place as {BACKUP_STORE_URL}: a copy there would "
+            "be none"
+        )
+    return Store(url, variables)
+
+
+def _place(url: str, variables: Variables) -> tuple[str, str, str]:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return "", "", str(Path(unquote(parts.path)).resolve())
+    endpoint = variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL")
+    return endpoint.rstrip("/"), parts.netloc, parts.path.strip("/")
+
+
+def store_of(system: System, which: StoreName) -> Store:
+    """One of a system's stores; raises Refused where there is no second one."""
+    return store() if which == "first" else second_store(system)
 
 
 @contextmanager

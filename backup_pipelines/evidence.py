@@ -6,13 +6,26 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ValidationError
 
-from backup_pipelines import audit, catalog, drill, freezes, layout, removal, spool
+from backup_pipelines import (
+    audit,
+    catalog,
+    copying,
+    drill,
+    encryption,
+    freezes,
+    layout,
+    locking,
+    removal,
+    spool,
+)
 from backup_pipelines.audit import Record
+from backup_pipelines.catalog import Listing
 from backup_pipelines.drill import DrillResult
-from backup_pipelines.errors import Damaged
+from backup_pipelines.errors import BackupError, Damaged
 from backup_pipelines.finding import READABLE, Finding
 from backup_pipelines.freezes import Frozen
 from backup_pipelines.manifest import Manifest
+from backup_pipelines.second_look import SecondLook
 from backup_pipelines.storage.reading import read_all
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
@@ -49,6 +62,13 @@ class Evidence:
     """The last that passed."""
     records: Sequence[Record] = ()
     """The newest of the audit trail, newest first."""
+    unlocked: Sequence[Manifest] | str = ()
+    """Those that are not locked as the YAML promises, or why nobody can tell."""
+    closed: Sequence[str] | str | None = None
+    """Ids of the encrypted backups that the identity here does not open, newest first.
+
+    None without an identity on this machine; a text when that which is set is of no use.
+    """
     freezes: Sequence[Frozen] = ()
     waiting: int = 0
     """Audit records that the store has not taken so far."""
@@ -56,6 +76,11 @@ class Evidence:
     """What each guard found the last time."""
     live: Finding | None = None
     """What a look at the live database found."""
+    store_url: str = ""
+    second: SecondLook | None = None
+    """What a look at the second store found, if there is one and it was looked at."""
+    lacking: Sequence[Manifest] = ()
+    """The backups that the second store should have and lacks."""
 
     @property
     def name(self) -> str:
@@ -64,9 +89,16 @@ class Evidence:
 
     @property
     def full(self) -> list[Manifest]:
-        """The good full backups, newest first."""
+        """The good full backups, newest first; a copy counts once its original is gone."""
         bad = self.damaged.keys() | self.removing
-        return [entry for entry in self.backups if entry.scope == "full" and entry.id not in bad]
+        good = [entry for entry in self.backups if entry.id not in bad]
+        ids = {entry.id for entry in good}
+        return [e for e in good if e.scope == "full" and ids.isdisjoint(e.copy_of)]
+
+    @property
+    def encrypted(self) -> list[Manifest]:
+        """The encrypted backups, newest first."""
+        return [entry for entry in self.backups if entry.encryption is not None]
 
     @property
     def past(self) -> list[Manifest]:
@@ -100,10 +132,17 @@ class Remembered(BaseModel):
     findings: list[Finding]
 
 
-def gather(store: Store, system: System, now: datetime, live: Finding | None = None) -> Evidence:
+def gather(
+    store: Store,
+    system: System,
+    now: datetime,
+    live: Finding | None = None,
+    second: SecondLook | None = None,
+) -> Evidence:
     """Read everything; without `live`, the last look at the live database counts.
 
-    Raises Failed when the store cannot be read.
+    `second` is a look at the second store, if one was taken. Raises Failed when the store cannot
+    be read.
     """
     name = system.system
     listing = catalog.listing(store, name)
@@ -126,11 +165,33 @@ def gather(store: Store, system: System, now: datetime, live: Finding | None = N
         storage_points=[(one.at, float(one.storage_bytes)) for one in past],
         drill=drill.last_drill(store, name),
         records=audit.records(store, name, last=_RECORDS),
+        unlocked=_unlocked(store, system, listing, now),
+        closed=encryption.closed(listing.backups),
         freezes=freezes.active(store, name),
         waiting=len(spool.waiting(name)),
         before=before,
         live=live or _looked(before, past),
+        store_url=store.url,
+        second=second,
+        lacking=_lacking(system, listing, second, now),
     )
+
+
+def _lacking(
+    system: System, listing: Listing, second: SecondLook | None, now: datetime
+) -> Sequence[Manifest]:
+    if second is None or second.problem or system.second_store is None:
+        return ()
+    return copying.lacking(listing, second.listing, system.second_store.retention, now)
+
+
+def _unlocked(
+    store: Store, system: System, listing: Listing, now: datetime
+) -> Sequence[Manifest] | str:
+    try:
+        return locking.unlocked(store, system, listing, now)
+    except BackupError as error:
+        return str(error)
 
 
 def _looked(before: Mapping[str, Finding], past: Sequence[Remembered]) -> Finding | None:

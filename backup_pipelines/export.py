@@ -14,6 +14,7 @@ from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.projection import add_digests, digest_query, to_digest
 from backup_pipelines.postgres.reader import OutOfRange, Piece, Readers, export_piece
 from backup_pipelines.postgres.snapshot import Snapshot
+from backup_pipelines.storage.age import Recipients
 from backup_pipelines.storage.store import Store
 
 # Several readers share a big table by pieces of about this much of it, TOAST included.
@@ -27,11 +28,19 @@ class Destination:
     store: Store
     system: str
     backup_id: str
+    recipients: Recipients | None = None
+    """To whom the parts are encrypted."""
 
     def part_key(self, table: LiveTable, number: int, overflow: int) -> str:
         """The key of one part."""
         return layout.part_key(
-            self.system, self.backup_id, table.schema, table.name, number, overflow
+            self.system,
+            self.backup_id,
+            table.schema,
+            table.name,
+            number,
+            overflow,
+            encrypted=self.recipients is not None,
         )
 
 
@@ -119,7 +128,7 @@ def _timed(readers: Readers, destination: Destination, piece: Piece) -> tuple[li
         return keys[-1]
 
     try:
-        parts = export_piece(readers, destination.store, piece, key_of)
+        parts = export_piece(readers, destination.store, piece, key_of, destination.recipients)
     except OutOfRange:
         # The piece is read again under new names; what it had finished would belong to nothing.
         destination.store.delete(keys)

@@ -6,8 +6,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from backup_pipelines.system import System
+
 READABLE = "readable"
 """The guard that needs the live database."""
+
+OPTIONAL = frozenset({"object_lock", "second_store"})
+"""Guards of what not every system has, each with the name of the YAML's key that asks for it."""
 
 Status = Literal["ok", "warning", "error", "unknown"]
 
@@ -33,6 +38,11 @@ class Finding(BaseModel):
     at: datetime | None = Field(
         default=None, description="When it was looked at, where that was earlier."
     )
+
+
+def applies(guard: str, system: System) -> bool:
+    """Whether a system has what a guard looks at."""
+    return guard not in OPTIONAL or getattr(system, guard) is not None
 
 
 def span(seconds: float) -> str:

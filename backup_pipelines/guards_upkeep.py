@@ -8,12 +8,14 @@ from backup_pipelines.cli_output import age, size
 from backup_pipelines.evidence import Evidence
 from backup_pipelines.finding import READABLE, Finding, Status, unknown
 from backup_pipelines.settings import parse_size
+from backup_pipelines.storage.age import BACKUP_AGE_IDENTITY
 
 # Older than this, what was found in the live database says nothing of today.
 _LIVE_COUNTS = timedelta(days=1)
 
 # With less history than this, a line through it says nothing.
 _SHORTEST_TREND = timedelta(days=1)
+_MADE_UP = timedelta(days=1)
 _FAR_AHEAD = timedelta(days=3650)
 _DAY_SECONDS = 86400
 
@@ -137,6 +139,37 @@ def notify(evidence: Evidence) -> Finding:
     return Finding(guard="notify", status="ok", message="The newest message was not refused.")
 
 
+def object_lock(evidence: Evidence) -> Finding:
+    """Whether every backup is locked as the YAML promises."""
+    spec, found = evidence.system.object_lock, evidence.unlocked
+    if spec is None:
+        return unknown("object_lock", "The YAML asks for no locks.")
+    if isinstance(found, str):
+        return Finding(guard="object_lock", status="error", message=found, cause=found)
+    if not found:
+        return Finding(
+            guard="object_lock",
+            status="ok",
+            message=f"Every backup of the last {spec.days} days is locked ({spec.mode}).",
+            numbers={"unlocked": 0},
+        )
+    names = [entry.id for entry in found]
+    tried = next((r.details.get(notices.NOT_LOCKED) for r in evidence.attempts("backup")), None)
+    # The next backup, or the daily verification, makes up for it.
+    old = evidence.now - found[-1].created_at > _MADE_UP
+    return Finding(
+        guard="object_lock",
+        status="error" if old else "warning",
+        message=f"{len(names)} backups of the last {spec.days} days are not locked: "
+        f"{', '.join(names[:_NAMED])}{' and others' if len(names) > _NAMED else ''}."
+        f"{f' The last backup said, {tried}' if tried else ''}",
+        advice="The next backup or verification of the rotation locks them. If it does not, look "
+        'at the rights under "Object Lock" in docs/operations.md.',
+        numbers={"unlocked": len(names)},
+        about=tuple(sorted(names)),
+    )
+
+
 def audit(evidence: Evidence) -> Finding:
     """Whether the store takes the records of the audit trail."""
     numbers = {"waiting": evidence.waiting}
@@ -152,6 +185,38 @@ def audit(evidence: Evidence) -> Finding:
         advice="Look whether the store can be written: room, credentials, permissions. The next "
         "operation writes them; do not remove `.spool`.",
         numbers=numbers,
+    )
+
+
+def identity(evidence: Evidence) -> Finding:
+    """Whether the identity of this machine, where it has one, opens every encrypted backup."""
+    encrypted, closed = len(evidence.encrypted), evidence.closed
+    if not encrypted:
+        return Finding(guard="identity", status="ok", message="No backup is encrypted.")
+    there = f"{encrypted} of {len(evidence.backups)} backups are encrypted"
+    if closed is None:
+        return unknown(
+            "identity", f"{there}; this machine has no identity, as hosts that only back up."
+        )
+    keep = (
+        f"Add the identity that opens them to the file that {BACKUP_AGE_IDENTITY} names: without "
+        "it nobody can restore them. To whom they are encrypted: "
+        f"`backup-pipelines show {evidence.name} BACKUP`."
+    )
+    if isinstance(closed, str):
+        return Finding(guard="identity", status="error", message=f"{there}; {closed}.", advice=keep)
+    numbers = {"encrypted": encrypted, "closed": len(closed)}
+    if not closed:
+        said = f"{there}; the identity here opens all of them."
+        return Finding(guard="identity", status="ok", message=said, numbers=numbers)
+    return Finding(
+        guard="identity",
+        status="error",
+        message=f"{there}; the identity here does not open {len(closed)} of them, "
+        f"{closed[0]} the newest.",
+        advice=keep,
+        numbers=numbers,
+        about=tuple(sorted(closed)),
     )
 
 

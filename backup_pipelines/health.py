@@ -6,13 +6,15 @@ from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from backup_pipelines import due, freezes, guards, layout, schedule, state_log
+from backup_pipelines import due, freezes, guards, guards_second, layout, schedule, state_log
 from backup_pipelines.audit import Record
 from backup_pipelines.errors import Damaged, Failed
 from backup_pipelines.evidence import Evidence, gather
 from backup_pipelines.finding import Finding, Status
 from backup_pipelines.guards_backups import recovery_point_target
+from backup_pipelines.guards_second import Destination
 from backup_pipelines.guards_upkeep import storage_full_at, storage_trend
+from backup_pipelines.second_look import SecondLook
 from backup_pipelines.settings import parse_size
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
@@ -67,6 +69,11 @@ class Health(BaseModel):
     at: datetime
     healthy: bool = Field(description="No guard is an error.")
     backups: int
+    encrypted: int = Field(default=0, description="How many of them are.")
+    opened: int | None = Field(
+        default=None,
+        description="How many of those the identity here opens; null where there is none.",
+    )
     last_backup: str
     last_backup_at: datetime | None
     recovery_point_seconds: float | None = Field(description="Age of the newest good full backup.")
@@ -85,6 +92,9 @@ class Health(BaseModel):
     last_prune: Prune | None
     last_scheduled: datetime | None
     next_scheduled: datetime | None = Field(description="In the past if it is overdue.")
+    destinations: list[Destination] = Field(
+        default_factory=list[Destination], description="The first store, and the second if any."
+    )
     findings: list[Finding]
     freezes: list[Freeze]
     known: dict[str, Alarm] = Field(
@@ -107,12 +117,18 @@ class Health(BaseModel):
         return {**shown, "alerts": [finding.message for finding in self.alerts]}
 
 
-def assess(store: Store, system: System, now: datetime, live: Finding | None = None) -> Health:
+def assess(
+    store: Store,
+    system: System,
+    now: datetime,
+    live: Finding | None = None,
+    second: SecondLook | None = None,
+) -> Health:
     """The health of a system now; `live` is what a look at its database has just found.
 
-    Raises Failed when the store cannot be read.
+    `second` is a look at its second store. Raises Failed when the store cannot be read.
     """
-    return _health(store, gather(store, system, now, live))
+    return _health(store, gather(store, system, now, live, second))
 
 
 def remember(store: Store, health: Health) -> None:
@@ -199,6 +215,8 @@ def _health(store: Store, evidence: Evidence) -> Health:
         at=now,
         healthy=not any(finding.status == "error" for finding in findings),
         backups=len(evidence.backups),
+        encrypted=len(evidence.encrypted),
+        opened=_opened(evidence),
         last_backup=newest.id if newest else "",
         last_backup_at=newest.snapshot_at if newest else None,
         recovery_point_seconds=_seconds(now - newest.snapshot_at) if newest else None,
@@ -220,6 +238,7 @@ def _health(store: Store, evidence: Evidence) -> Health:
         last_scheduled=scheduled,
         next_scheduled=schedule.next_due(system.schedule, now, scheduled),
         findings=findings,
+        destinations=guards_second.destinations(evidence),
         freezes=[Freeze(guard=f.guard, since=f.at, message=f.message) for f in evidence.freezes],
     )
 
@@ -228,6 +247,12 @@ def _largest_gap(evidence: Evidence) -> float | None:
     """The longest time that was lost at most had the database gone just before a backup."""
     times = [entry.snapshot_at for entry in evidence.past[:_LAST]]
     return max((_seconds(after - before) for after, before in pairwise(times)), default=None)
+
+
+def _opened(evidence: Evidence) -> int | None:
+    if evidence.closed is None or isinstance(evidence.closed, str):
+        return None
+    return len(evidence.encrypted) - len(evidence.closed)
 
 
 def _share_done(attempts: list[Record]) -> float | None:

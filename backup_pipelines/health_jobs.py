@@ -21,7 +21,7 @@ from backup_pipelines import (
 )
 from backup_pipelines.audit import Happened
 from backup_pipelines.errors import BackupError
-from backup_pipelines.finding import READABLE, Finding
+from backup_pipelines.finding import READABLE, Finding, applies
 from backup_pipelines.resources import BackupEnvironment
 from backup_pipelines.system import System
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
 
     from backup_pipelines.health import Health
+    from backup_pipelines.second_look import SecondLook
     from backup_pipelines.storage.store import Store
 
 STORE_FAILED_TAG = "backup_pipelines/store_failed"
@@ -46,6 +47,7 @@ ABOUT: dict[str, str] = {
     "intact": "No backup is known to be damaged, and every manifest can be read.",
     "restorable": "A drill has passed, not too long ago, and none has failed since.",
     "recovery_time": "The last drill was as fast as the recovery time target asks.",
+    "identity": "The identity of this machine, where it has one, opens every encrypted backup.",
     "readable": "The live database can be reached and backed up whole: privileges, row-level "
     "security, tables of the YAML.",
     "coverage": "Every table is in a module, or excluded with a reason.",
@@ -56,8 +58,10 @@ ABOUT: dict[str, str] = {
     "window": "The newest full backup was done within its window.",
     "storage": "The backups leave room under the storage limit.",
     "prune": "Pruning works and is not frozen.",
+    "object_lock": "Every backup is locked as the YAML promises.",
     "notify": "People could be told of the newest operation.",
     "audit": "The store takes the records of the audit trail.",
+    "second_store": "The second store can be reached, has every backup, and no damaged copy.",
 }
 """Every guard of guards.GUARDS, which imports too much for the definitions."""
 
@@ -82,7 +86,9 @@ def health_assets(system: System) -> dg.AssetsDefinition:
             )
         ],
         check_specs=[
-            dg.AssetCheckSpec(guard, asset=key, description=about) for guard, about in ABOUT.items()
+            dg.AssetCheckSpec(guard, asset=key, description=about)
+            for guard, about in ABOUT.items()
+            if applies(guard, system)
         ],
     )
     def health(
@@ -111,14 +117,15 @@ def health_jobs(
 
 def _look(system: System, context: Context, environment: BackupEnvironment) -> Iterator[_Result]:
     # Only here: the definitions path must stay free of what reads Parquet.
-    from backup_pipelines import health_metadata
+    from backup_pipelines import health_metadata, second_look
 
     name = system.system
     killed = operations.unreported(context.instance, system, datetime.now(UTC) - _KILLED_WITHIN)
     operations.report_killed(context, system, environment, killed)
     live = _look_at_database(system, environment)
+    second = second_look.look(system, lambda: environment.second_store(system))
     try:
-        health = _evaluate(system, context, environment.store(), live)
+        health = _evaluate(system, context, environment.store(), live, second)
         health = _tell(system, context, environment, health)
     except BackupError as error:
         _tell_store_failed(system, context, str(error))
@@ -131,17 +138,23 @@ def _look(system: System, context: Context, environment: BackupEnvironment) -> I
     _write_metrics(environment.store(), health)
 
 
-def _evaluate(system: System, context: Context, store: "Store", live: Finding) -> "Health":
+def _evaluate(
+    system: System,
+    context: Context,
+    store: "Store",
+    live: Finding,
+    second: "SecondLook | None",
+) -> "Health":
     """The health, with pruning frozen where it must be."""
     from backup_pipelines.health import assess, freeze_pruning
 
     now = datetime.now(UTC)
-    health = assess(store, system, now, live)
+    health = assess(store, system, now, live, second)
     frozen = {one.guard for one in health.freezes}
     found = freeze_pruning(store, health)
     if {finding.guard for finding in found} <= frozen:
         return health
-    again = assess(store, system, now, live)
+    again = assess(store, system, now, live, second)
     for one in again.freezes:
         context.log.warning(f"pruning is frozen by {one.guard}: {one.message}")
     return again

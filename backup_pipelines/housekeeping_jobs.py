@@ -12,9 +12,10 @@ from backup_pipelines.config import (
     DeleteConfig,
     NamedBackup,
     PruneConfig,
+    RebuildConfig,
     ReconcileConfig,
 )
-from backup_pipelines.op_jobs import configured_op_job, op_job
+from backup_pipelines.op_jobs import configured_op_job
 from backup_pipelines.system import System
 
 
@@ -74,10 +75,11 @@ def _upkeep(system: System) -> list[dg.JobDefinition]:
             of_backup=True,
             pooled=False,
         ),
-        op_job(
+        configured_op_job(
             system,
             partitions.catalog_rebuild_job(name),
             catalog_rebuild.rebuild,
+            RebuildConfig,
             description=f"Bring the catalog of {name} back from the store alone: every backup "
             "with its status, pin and metadata. Changes nothing in the store.",
         ),

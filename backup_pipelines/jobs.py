@@ -79,6 +79,7 @@ def _restore_into(
     config: RestoreIntoConfig,
     environment: BackupEnvironment,
 ) -> None:
+    environment = environment.at(system, config.store)
     with operations.operation(context, system, "restore_into", environment) as work:
         _restore_whole(system, context, config, environment, work)
 
@@ -94,7 +95,7 @@ def _restore_whole(
     from backup_pipelines.restore_report import whole_restored_document
 
     refuse_reexecution(context.run)
-    work.details["into"] = config.into_env
+    work.details |= {"into": config.into_env, "store": config.store.value}
     url = os.environ.get(config.into_env)
     if not url:
         raise Refused(f"{config.into_env} is not set where this run executes: give it the URL")

@@ -10,9 +10,14 @@ from typing import Literal
 _PLAIN = re.compile(r"^[a-z0-9_]{1,80}$")
 _CONTENT = re.compile(
     r"[0-9]{8}T[0-9]{6}Z-[a-z]+-[0-9a-f]{6}/"
-    r"(schema/(pre|post)-data\.sql"
-    r"|data/[a-z0-9_-]+\.[a-z0-9_-]+/part-[0-9]{5,}(-[0-9]{3,})?\.parquet)"
+    r"(schema/(pre|post)-data\.sql(\.age)?"
+    r"|data/[a-z0-9_-]+\.[a-z0-9_-]+/part-[0-9]{5,}(-[0-9]{3,})?\.parquet(\.age)?"
+    r"|RECOVERY\.md|restore\.py)"
 )
+
+
+ENCRYPTED = ".age"
+"""What the key of every encrypted object ends with, and of no other; as the `age` tool's files."""
 
 
 def system_prefix(system: str) -> str:
@@ -40,13 +45,28 @@ def started_key(system: str, backup_id: str) -> str:
     return f"{backup_prefix(system, backup_id)}started.json"
 
 
-def schema_key(system: str, backup_id: str, section: str) -> str:
+def document_key(
+    system: str, backup_id: str, document: Literal["RECOVERY.md", "restore.py"]
+) -> str:
+    """One of the files that say and do how a backup is restored without this package."""
+    return f"{backup_prefix(system, backup_id)}{document}"
+
+
+def schema_key(system: str, backup_id: str, section: str, *, encrypted: bool = False) -> str:
     """One section of the DDL, `pre-data` or `post-data`."""
-    return f"{backup_prefix(system, backup_id)}schema/{section}.sql"
+    key = f"{backup_prefix(system, backup_id)}schema/{section}.sql"
+    return key + ENCRYPTED if encrypted else key
 
 
 def part_key(
-    system: str, backup_id: str, schema: str, table: str, number: int, overflow: int = 0
+    system: str,
+    backup_id: str,
+    schema: str,
+    table: str,
+    number: int,
+    overflow: int = 0,
+    *,
+    encrypted: bool = False,
 ) -> str:
     """One Parquet part of one table; `number` counts from 0 within the table.
 
@@ -54,11 +74,17 @@ def part_key(
     """
     folder = f"{_folder_name(schema)}.{_folder_name(table)}"
     name = f"part-{number:05d}" + (f"-{overflow:03d}" if overflow else "")
-    return f"{backup_prefix(system, backup_id)}data/{folder}/{name}.parquet"
+    key = f"{backup_prefix(system, backup_id)}data/{folder}/{name}.parquet"
+    return key + ENCRYPTED if encrypted else key
+
+
+def is_encrypted(key: str) -> bool:
+    """Whether an object is an age file."""
+    return key.endswith(ENCRYPTED)
 
 
 def is_content_key(system: str, key: str) -> bool:
-    """Whether a key can be a section of the DDL or a part of some backup of the system."""
+    """Whether a key can be a section of the DDL, a part or a document of a system's backup."""
     inside = key.removeprefix(backups_prefix(system))
     return inside != key and _CONTENT.fullmatch(inside) is not None
 

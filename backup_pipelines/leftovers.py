@@ -1,7 +1,7 @@
 """What a killed backup leaves behind: marked when it starts, removed by the next one."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from backup_pipelines import catalog, layout, removal
@@ -28,8 +28,10 @@ def unsealed(store: Store, system: str) -> list[str]:
     ]
 
 
-def remove(store: Store, system: str, report: Callable[[str], None]) -> list[str]:
-    """Remove every folder without a manifest and return their ids.
+def remove(
+    store: Store, system: str, report: Callable[[str], None], *, spare: Collection[str] = ()
+) -> list[str]:
+    """Remove every folder without a manifest, but those to spare, and return their ids.
 
     The caller holds the system's lock, so that no other backup can be in progress. What other
     backups name stays, and so do the folders of removals that are not finished.
@@ -37,7 +39,7 @@ def remove(store: Store, system: str, report: Callable[[str], None]) -> list[str
     found = unsealed(store, system)
     if not found:
         return []
-    busy = removal.unfinished(store, system)
+    busy = {*removal.unfinished(store, system), *spare}
     needed = removal.in_use(store, system, layout.backups_prefix(system))
     removed: list[str] = []
     for backup_id in found:

@@ -149,6 +149,24 @@ class Excluded(_Record):
     reason: str
 
 
+class Encryption(_Record):
+    """To whom the objects of a backup are encrypted, by age."""
+
+    recipients: tuple[str, ...] = Field(description="Public keys, as age writes them.")
+    key_check: str = Field(
+        description="The backup's id as an age file for the same recipients, in base64: whoever "
+        "opens it can read the backup."
+    )
+
+
+class Document(_Record):
+    """A file for people in trouble, which lies beside the parts: how to read them, and a script."""
+
+    key: str
+    size_bytes: int
+    sha256: str
+
+
 class Manifest(_Record):
     """One backup, whole."""
 
@@ -157,6 +175,10 @@ class Manifest(_Record):
     tool_version: str
     id: str
     system: str
+    copy_of: tuple[str, ...] = Field(
+        default=(),
+        description="Ids that the same backup had before it was encrypted anew, oldest first.",
+    )
     type: BackupType
     scope: Literal["full", "modules", "tables"]
     modules: tuple[str, ...]
@@ -178,6 +200,12 @@ class Manifest(_Record):
     extensions: tuple[str, ...] = ()
     excluded: tuple[Excluded, ...] = ()
     warnings: tuple[str, ...] = ()
+    encryption: Encryption | None = Field(
+        default=None, description="Null when the objects can be read by whoever has them."
+    )
+    documents: tuple[Document, ...] = Field(
+        default=(), description="RECOVERY.md and the script beside it; never encrypted."
+    )
 
     @property
     def seconds(self) -> float:
@@ -196,8 +224,9 @@ class Manifest(_Record):
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of parts and DDL in the store."""
-        return sum(t.size_bytes for t in self.tables) + sum(d.size_bytes for d in self.ddl)
+        """Bytes of parts, DDL and documents in the store."""
+        beside = (*self.ddl, *self.documents)
+        return sum(t.size_bytes for t in self.tables) + sum(one.size_bytes for one in beside)
 
     @property
     def module(self) -> str:
@@ -215,7 +244,8 @@ def with_seal(document: bytes) -> bytes:
     return body + _SEAL_BEGINS + hashlib.sha256(body).hexdigest().encode() + _SEAL_ENDS
 
 
-def _is_sealed(data: bytes) -> bool:
+def is_sealed(data: bytes) -> bool:
+    """Whether a manifest's bytes are those that it was sealed with."""
     body, _, rest = data.rpartition(_SEAL_BEGINS)
     return rest == hashlib.sha256(body).hexdigest().encode() + _SEAL_ENDS
 
@@ -237,7 +267,7 @@ def parse(data: bytes, key: str) -> Manifest:
                 f"{key} has format version {version}, this version reads up to "
                 f"{FORMAT_VERSION}: upgrade backup_pipelines to read it"
             )
-        if not _is_sealed(data):
+        if not is_sealed(data):
             raise Damaged(
                 f"{key} is not a valid manifest: its bytes are not those that its seal is of, so "
                 "it was damaged or changed after it was written"

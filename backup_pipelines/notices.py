@@ -4,7 +4,10 @@ from typing import get_args
 
 from backup_pipelines.audit import SEVERITIES, Happened
 from backup_pipelines.notify import Event
-from backup_pipelines.settings import Topic
+from backup_pipelines.settings import Severity, Topic
+
+NOT_LOCKED = "not_locked"
+"""The detail of a record that says which backups could not be locked, and why."""
 
 # What people subscribe to is less fine than what is recorded.
 _COARSER: dict[str, Topic] = {"restore_into": "restore"}
@@ -24,6 +27,10 @@ _AFTER_FAILURE: dict[str, str] = {
 }
 
 
+# Details of a record that tell what went wrong beside an operation that is done.
+_BESIDE = (NOT_LOCKED, "not_copied")
+
+
 def event_of(system: str, happened: Happened) -> Event | None:
     """The message about an operation; None for those that nobody is told of."""
     topic = topic_of(happened.operation)
@@ -32,7 +39,7 @@ def event_of(system: str, happened: Happened) -> Event | None:
     return Event(
         system=system,
         topic=topic,
-        severity=SEVERITIES[happened.outcome],
+        severity=_severity(happened),
         title=_title(happened),
         facts=_facts(happened),
         advice=_advice(system, happened),
@@ -44,6 +51,11 @@ def topic_of(operation: str) -> Topic | None:
     """What people subscribe to for an operation; None for those that nobody is told of."""
     found: dict[str, Topic] = {topic: topic for topic in get_args(Topic)}
     return (found | _COARSER).get(operation)
+
+
+def _severity(happened: Happened) -> Severity:
+    beside = any(happened.details.get(name) for name in _BESIDE)
+    return "warning" if beside and happened.outcome == "done" else SEVERITIES[happened.outcome]
 
 
 def _title(happened: Happened) -> str:

@@ -37,8 +37,12 @@ def configured_op_job(
     description: str,
     of_backup: bool = False,
     pooled: bool = True,
+    own_pool: str | None = None,
 ) -> dg.JobDefinition:
-    """A job whose launchpad asks for `config_type`, and lists the backups if it is `of_backup`."""
+    """A job whose launchpad asks for `config_type`, and lists the backups if it is `of_backup`.
+
+    In a pool of its own it waits for its like only.
+    """
 
     def run(
         context: dg.OpExecutionContext, config: Any, backup_environment: BackupEnvironment
@@ -49,11 +53,17 @@ def configured_op_job(
     # Dagster takes the fields of the launchpad from the annotation.
     run.__annotations__["config"] = config_type
     offered = partitions.restorable(system.system) if of_backup else None
-    return _job(name, _op(system, name, run, pooled), description, offered)
+    return _job(name, _op(system, name, run, pooled, own_pool), description, offered)
 
 
-def _op(system: System, name: str, run: Callable[..., None], pooled: bool) -> dg.OpDefinition:
-    pool = partitions.pool(system.system) if pooled else None
+def _op(
+    system: System,
+    name: str,
+    run: Callable[..., None],
+    pooled: bool,
+    own_pool: str | None = None,
+) -> dg.OpDefinition:
+    pool = own_pool or (partitions.pool(system.system) if pooled else None)
     return dg.op(name=partitions.op_of(name), out=dg.Out(dg.Nothing), pool=pool)(run)
 
 

@@ -221,7 +221,7 @@ def _keep(
     """Write the record, or keep it here; the tag tells of the run that somebody has its record."""
     name, place = system.system, ""
     try:
-        store = environment.store()
+        store = environment.store_of_records()
         place = store.url
         for late, head in spool.flush(store, name):
             _tag(context, name, late.run_id, _anchor(store, late.run_id, head))

@@ -172,6 +172,47 @@ def upload_job(system: str) -> str:
     return f"{system}_upload"
 
 
+def reencrypt_job(system: str) -> str:
+    """The job that encrypts backups anew, for today's recipients."""
+    return f"{system}_reencrypt"
+
+
+def copy_job(system: str) -> str:
+    """The job that copies backups to the second store."""
+    return f"{system}_copy"
+
+
+def copy_pool(system: str) -> str:
+    """The pool that lets one copy of a system run at a time; backups never wait for it."""
+    # No system is called so: `crm_copy` may be one.
+    return f"{system}/copy"
+
+
+def copy_sensor(system: str) -> str:
+    """The sensor that has copies follow backups."""
+    return f"{system}_copy_after_backup"
+
+
+def query_job(system: str) -> str:
+    """The job that answers SQL from backups."""
+    return f"{system}_query"
+
+
+def link_job(system: str) -> str:
+    """The job that makes links to a backup's objects."""
+    return f"{system}_link"
+
+
+def csv_export_job(system: str) -> str:
+    """The job that writes tables as CSV files."""
+    return f"{system}_csv_export"
+
+
+def csv_template_job(system: str) -> str:
+    """The job that writes empty CSV files for an import, and what their columns take."""
+    return f"{system}_csv_template"
+
+
 def operations_by_job(system: str) -> Mapping[str, str]:
     """The jobs whose runs are operations, and which; looking at the health is none."""
     # Not by their prefix alone: `crm_eu` has jobs that begin with `crm_`.
@@ -192,6 +233,12 @@ def operations_by_job(system: str) -> Mapping[str, str]:
         catalog_rebuild_job(system),
         acknowledge_job(system),
         upload_job(system),
+        csv_export_job(system),
+        csv_template_job(system),
+        query_job(system),
+        link_job(system),
+        reencrypt_job(system),
+        copy_job(system),
     )
     by_name = {job: job.removeprefix(f"{system}_") for job in made}
     return by_name | {verify_rotation_job(system): "verify"}

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import psycopg
 
+from backup_pipelines import encryption
 from backup_pipelines.comparing import compare_all, show_forced
 from backup_pipelines.errors import Failed
 from backup_pipelines.manifest import Manifest
@@ -49,6 +50,7 @@ def plan_restore(
 def verify_selected(store: Store, entry: Manifest, selection: Selection, report: Report) -> None:
     """Read back what a plan or a restore of the selection reads; raises what `verify` raises."""
     tables = select(entry, selection)
+    encryption.refuse_closed(entry)
     verify(store, entry.model_copy(update={"tables": tables}), report=report)
 
 

@@ -26,47 +26,85 @@ def refuse_unreadable(
     All `tables` must be readable, since pg_dump locks what it describes, and all sequences; hidden
     rows matter in the `chosen` tables only.
     """
-    problems = [
-        f"{entry.name} is in module {entry.module} but not in the database: remove it from "
-        f"defs/{system.system}/defs.yaml, or create it"
-        for entry in missing
-    ]
     named = sql.Identifier(role).as_string()
-    names = Counter(table.qualified for table in tables)
-    problems += [
-        f"{name} is the name of {count} tables whose schemas differ in where their dot is: "
-        "rename one of them"
-        for name, count in names.items()
-        if count > 1
-    ]
-    no_schema = sorted({table.schema for table in tables if not table.may_use_schema})
-    problems += [
-        f"schema {schema} may not be used: GRANT USAGE ON SCHEMA "
-        f"{sql.Identifier(schema).as_string()} TO {named};"
-        for schema in no_schema
-    ]
-    problems += [
-        f"{table.qualified} may not be read: GRANT SELECT ON {table.identifier.as_string()} "
-        f"TO {named};"
-        for table in tables
-        if not table.may_select
-    ]
-    problems += [
+    sequences = [
         f"a sequence may not be read: GRANT SELECT ON SEQUENCE {name.as_string()} TO {named};"
         for name in _unreadable_sequences(connection, system.schemas)
     ]
-    hiding = _hiding_rows(connection, chosen)
-    problems += [
-        f"{table.qualified} has row-level security that hides rows from this role: "
-        f"ALTER ROLE {named} BYPASSRLS;"
-        for table in chosen
-        if table.oid in hiding
+    problems = [
+        *_missing_problems(system, missing),
+        *_table_problems(named, tables),
+        *sequences,
+        *_hidden_problems(connection, named, chosen),
     ]
     if problems:
         raise Refused(
             f"{system.system} cannot be backed up whole as role {role}; nothing was written. "
             "What to do:\n" + "\n".join(f"- {problem}" for problem in problems)
         )
+
+
+def refuse_hidden_rows(
+    connection: Connection,
+    system: System,
+    role: str,
+    chosen: Sequence[LiveTable],
+    missing: Sequence[Entry],
+) -> None:
+    """Raise Refused when one of the chosen tables alone is what `refuse_unreadable` refuses."""
+    named = sql.Identifier(role).as_string()
+    problems = [
+        *_missing_problems(system, missing),
+        *_table_problems(named, chosen),
+        *_hidden_problems(connection, named, chosen),
+    ]
+    if problems:
+        raise Refused(
+            f"the tables of {system.system} cannot be read whole as role {role}; nothing was "
+            "written. What to do:\n" + "\n".join(f"- {problem}" for problem in problems)
+        )
+
+
+def _missing_problems(system: System, missing: Sequence[Entry]) -> list[str]:
+    return [
+        f"{entry.name} is in module {entry.module} but not in the database: remove it from "
+        f"defs/{system.system}/defs.yaml, or create it"
+        for entry in missing
+    ]
+
+
+def _table_problems(role: str, tables: Sequence[LiveTable]) -> list[str]:
+    names = Counter(table.qualified for table in tables)
+    no_schema = sorted({table.schema for table in tables if not table.may_use_schema})
+    return [
+        *(
+            f"{name} is the name of {count} tables whose schemas differ in where their dot is: "
+            "rename one of them"
+            for name, count in names.items()
+            if count > 1
+        ),
+        *(
+            f"schema {schema} may not be used: GRANT USAGE ON SCHEMA "
+            f"{sql.Identifier(schema).as_string()} TO {role};"
+            for schema in no_schema
+        ),
+        *(
+            f"{table.qualified} may not be read: GRANT SELECT ON {table.identifier.as_string()} "
+            f"TO {role};"
+            for table in tables
+            if not table.may_select
+        ),
+    ]
+
+
+def _hidden_problems(connection: Connection, role: str, chosen: Sequence[LiveTable]) -> list[str]:
+    hiding = _hiding_rows(connection, chosen)
+    return [
+        f"{table.qualified} has row-level security that hides rows from this role: "
+        f"ALTER ROLE {role} BYPASSRLS;"
+        for table in chosen
+        if table.oid in hiding
+    ]
 
 
 def _unreadable_sequences(connection: Connection, schemas: Sequence[str]) -> list[sql.Identifier]:

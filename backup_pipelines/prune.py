@@ -1,10 +1,10 @@
 """Pruning: removing what retention no longer keeps; a deletion by hand is the same removal."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from backup_pipelines import catalog, freezes, layout, pins, removal
+from backup_pipelines import catalog, freezes, layout, locking, pins, removal
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.catalog import CatalogEntry, Listing
 from backup_pipelines.errors import NotFound, Refused
@@ -52,18 +52,24 @@ class Pruned:
     frozen: tuple[Frozen, ...]
 
 
-def plan_prune(store: Store, system: System, now: datetime) -> PrunePlan:
-    """What retention decides about each backup of a system, without any effect."""
+def plan_prune(
+    store: Store, system: System, now: datetime, *, beside: Store | None = None
+) -> PrunePlan:
+    """What retention decides about each backup of a system, without any effect.
+
+    Pins and freezes in the store `beside` count as well.
+    """
     name = system.system
     found = catalog.listing(store, name)
-    verdicts = decide(system.retention, _held(found), now)
+    held_until = locking.held_until(store, system, found)
+    verdicts = decide(system.retention, held(found, held_until, _pinned(name, beside)), now)
     remove = tuple(verdict.id for verdict in reversed(verdicts) if not verdict.keep)
     return PrunePlan(
         system=name,
         verdicts=tuple(verdicts),
         remove=remove,
         sizes={entry.id: entry.size_bytes for entry in found.backups},
-        frozen=tuple(freezes.active(store, name)),
+        frozen=_frozen(name, store, beside),
         unfinished=removal.unfinished(store, name),
     )
 
@@ -76,15 +82,17 @@ def prune(
     reason: str,
     now: datetime | None = None,
     report: Report = silent,
+    beside: Store | None = None,
 ) -> Pruned:
     """Remove what retention no longer keeps, after finishing what an earlier prune began.
 
-    What the store refuses to remove is in the result, not raised.
+    Pins and freezes in the store `beside` count as well. What the store refuses to remove is in
+    the result, not raised.
     """
     name = system.system
     # A backup that still has its manifest is judged anew: what was right then may be wrong now.
     done = removal.resume(store, name, operator=operator, report=report, sealed=False)
-    plan = plan_prune(store, system, now or datetime.now(UTC))
+    plan = plan_prune(store, system, now or datetime.now(UTC), beside=beside)
     for backup_id in plan.unfinished:
         if backup_id not in plan.remove and _is_sealed(store, name, backup_id):
             said = "it was not finished, and retention keeps the backup"
@@ -93,10 +101,10 @@ def prune(
     # Oldest first: a prune that is cut short then leaves what a shorter policy would keep.
     for backup_id in plan.remove:
         # Somebody may have frozen or pinned since the last one went.
-        frozen = frozen or tuple(freezes.active(store, name))
+        frozen = frozen or _frozen(name, store, beside)
         if frozen:
             break
-        if backup_id not in pins.pinned(store, name):
+        if backup_id not in _pinned(name, store, beside):
             done.append(_remove(store, plan, backup_id, operator, reason, report))
     for freeze in frozen:
         report(f"frozen by {freeze.guard} since {freeze.at:%Y-%m-%d %H:%M} UTC: {freeze.message}")
@@ -132,8 +140,8 @@ def delete_backup(
 ) -> Removed:
     """Remove one backup by hand, whatever retention says; one that is half removed is finished.
 
-    Raises NotFound when there is no such backup, Refused when it is pinned or the last good full
-    one. What the store refuses to remove is in the result, not raised.
+    Raises NotFound when there is no such backup, Refused when it is pinned, locked or the last good
+    full one. What the store refuses to remove is in the result, not raised.
     """
     name, backup_id = system.system, str(BackupId.parse(backup_id))
     if not _is_sealed(store, name, backup_id):
@@ -142,6 +150,12 @@ def delete_backup(
     if backup_id in found.states.pinned:
         raise Refused(
             f"{backup_id} is pinned; if it shall go: backup-pipelines unpin {name} {backup_id}"
+        )
+    until = locking.held_until(store, system, found, [backup_id]).get(backup_id)
+    if until is not None and until > datetime.now(UTC):
+        raise Refused(
+            f"{backup_id} is locked until {locking.in_words(until)}: before that it cannot be "
+            "deleted"
         )
     good = [one.manifest.id for one in found.entries if _is_good_full(one)]
     if good == [backup_id]:
@@ -173,8 +187,21 @@ def _finish_one(
     )
 
 
-def _held(found: Listing) -> list[Held]:
-    """The backups as retention sees them; of one whose manifest is unreadable, what its id says."""
+def _frozen(system: str, *stores: Store | None) -> tuple[Frozen, ...]:
+    return tuple(one for store in stores if store for one in freezes.active(store, system))
+
+
+def _pinned(system: str, *stores: Store | None) -> frozenset[str]:
+    return frozenset(one for store in stores if store for one in pins.pinned(store, system))
+
+
+def held(
+    found: Listing, held_until: Mapping[str, datetime], pinned: Collection[str] = ()
+) -> list[Held]:
+    """The backups as retention sees them; of one whose manifest is unreadable, what its id says.
+
+    `held_until` are the locks of the store, `pinned` ids that are pinned elsewhere.
+    """
     readable = [
         Held(
             id=one.manifest.id,
@@ -185,7 +212,9 @@ def _held(found: Listing) -> list[Held]:
             at=one.manifest.snapshot_at,
             size_bytes=one.manifest.size_bytes,
             good=one.status == "completed",
-            pinned=one.pinned,
+            pinned=one.pinned or one.manifest.id in pinned,
+            locked_until=held_until.get(one.manifest.id),
+            copy_of=one.manifest.copy_of,
         )
         for one in found.entries
     ]
@@ -198,7 +227,8 @@ def _held(found: Listing) -> list[Held]:
             at=backup_id.started_at,
             size_bytes=0,
             good=False,
-            pinned=str(backup_id) in found.states.pinned,
+            pinned=str(backup_id) in found.states.pinned or str(backup_id) in pinned,
+            locked_until=held_until.get(str(backup_id)),
         )
         for backup_id in map(BackupId.parse, found.problems)
     ]

@@ -74,14 +74,21 @@ def reconcile(
 def mark_lost(
     store: Store, system: str, found: Reconciled, *, operator: str = ""
 ) -> tuple[str, ...]:
-    """Remember as damaged the backups whose objects were lost; returns the ids that are new."""
+    """Remember as damaged the backups whose objects were lost; returns the ids that are new.
+
+    The store is listed once more: an answer that was hurt on its way must not brand a backup.
+    """
     known = catalog.states(store, system).damaged
+    new = [backup_id for backup_id in found.lost if backup_id not in known]
+    prefix = layout.backups_prefix(system)
+    there = {item.key: item for item in store.objects(prefix)} if new else {}
     marked: list[str] = []
-    for backup_id, problems in found.lost.items():
-        if backup_id in known:
+    for backup_id in new:
+        entry = catalog.load(store, system, backup_id)
+        problems = _lost(store, entry, there)
+        if not problems:
             continue
         listed = "\n".join(f"- {problem}" for problem in problems)
-        entry = catalog.load(store, system, backup_id)
         said = f"backup {backup_id} is damaged, do not restore it:\n{listed}"
         verify.remember(store, entry, said, operator=operator)
         marked.append(backup_id)
@@ -120,7 +127,7 @@ def repair(
 
 def _lost(store: Store, entry: Manifest, there: Mapping[str, StoredObject]) -> tuple[str, ...]:
     named = [(part.key, part.size_bytes) for table in entry.tables for part in table.parts]
-    named += [(section.key, section.size_bytes) for section in entry.ddl]
+    named += [(one.key, one.size_bytes) for one in (*entry.ddl, *entry.documents)]
     problems: list[str] = []
     for key, size in named:
         if key not in there:

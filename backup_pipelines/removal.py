@@ -11,6 +11,7 @@ from typing import Any
 
 from backup_pipelines import catalog, layout, state_log
 from backup_pipelines.errors import Damaged, Failed
+from backup_pipelines.manifest import is_sealed
 from backup_pipelines.progress import Report
 from backup_pipelines.state_log import State
 from backup_pipelines.storage.reading import read_all
@@ -197,6 +198,9 @@ def _named(store: Store, manifest_key: str, prefix: str) -> set[str]:
     """Keys under `prefix` that a manifest's text has; none where there is no manifest."""
     try:
         text = store.get(manifest_key)
+        if not is_sealed(text):
+            # If that is only this answer, what the next one names is needed.
+            text += store.get(manifest_key)
     except Damaged:
         return set()
     # Keys are made of characters that JSON does not escape (layout.py).

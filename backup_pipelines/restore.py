@@ -7,6 +7,7 @@ from typing import Literal
 
 import psycopg
 
+from backup_pipelines import encryption
 from backup_pipelines.comparing import compare_all
 from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.load import load, refresh, refuse_unless_empty
@@ -77,6 +78,7 @@ def restore_into_empty(
 
     Raises Refused when the database is not empty, Damaged, Failed or NotEqual with nothing changed.
     """
+    encryption.refuse_closed(entry)
     with connected(target_url, what="the target database") as connection:
         refuse_unless_empty(connection)
         verify(store, entry, report=report)

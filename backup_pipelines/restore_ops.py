@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from backup_pipelines import catalog, metadata, modules, operations, partitions
-from backup_pipelines.config import LiveRestoreConfig, PlanConfig, UndoConfig
+from backup_pipelines.config import LiveRestoreConfig, PlanConfig, StoreChoice, UndoConfig
 from backup_pipelines.errors import Refused
 from backup_pipelines.jobs import chosen, refuse_reexecution, refuse_two_names
 from backup_pipelines.manifest import Manifest
@@ -34,6 +34,7 @@ def plan(
     environment: BackupEnvironment,
 ) -> None:
     """Show what a restore would do, in the run and on the backup's partition of the catalog."""
+    environment = environment.at(system, config.store)
     with operations.operation(context, system, "plan", environment) as work:
         _plan(system, context, config, environment, work)
 
@@ -90,11 +91,13 @@ def restore(
 
     `details` are for the audit record.
     """
+    environment = environment.at(system, config.store)
     with operations.operation(
         context, system, "restore", environment, reason=config.reason
     ) as work:
         work.plan_hash = config.plan
         work.details |= {**(details or {}), "skip_safety": config.skip_safety}
+        work.details["store"] = config.store.value
         return _restore(system, context, config, environment, work)
 
 
@@ -137,6 +140,7 @@ def undo(
     environment: BackupEnvironment,
 ) -> None:
     """Restore the safety backup of the last restore, after a safety backup of what that changes."""
+    environment = environment.at(system, config.store)
     with operations.operation(context, system, "undo", environment, reason=config.reason) as work:
         _undo(system, context, config, environment, work)
 
@@ -152,7 +156,7 @@ def _undo(
     from backup_pipelines.restore import LiveRestore
 
     refuse_reexecution(context.run)
-    entry = safety_backups.to_undo(context, environment.store(), system.system)
+    entry = safety_backups.to_undo(context, environment, system.system)
     context.log.info(f"undoing by {entry.id}, taken {entry.label}")
     request = LiveRestore(entry=entry, lock_seconds=config.lock_seconds)
     label = f"before undo by {entry.id}"
@@ -176,7 +180,9 @@ def _execute(
 
     name, store = system.system, environment.store()
     work.backup = request.entry.id
-    catalog_sync.sync(context.instance, store, name)
+    if environment.which is StoreChoice.first:
+        # The catalog is that of the first store, which may have others, or be away.
+        catalog_sync.sync(context.instance, store, name)
     started = time.monotonic()
     with _target(system, into_env, environment) as url:
         done = restore(request, url, store, safety=safety, report=sparse(context.log.info))
@@ -185,7 +191,7 @@ def _execute(
     work.message, work.digests_after = restore_report.in_words(document), dict(done.digests)
     work.details |= _about(document)
     if not into_env:
-        safety_backups.remember(context, name, done)
+        safety_backups.remember(context, environment, name, done)
     _show(system, context, request.entry, document, into_env)
     context.log.info(
         f"{request.entry.id} is restored, {done.verified} tables proved: "

@@ -34,6 +34,9 @@ class Held:
     size_bytes: int
     good: bool
     pinned: bool
+    locked_until: datetime | None = None
+    copy_of: tuple[str, ...] = ()
+    """What this one is to replace; as long as a good one of them is there, that one counts."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,26 @@ class Verdict:
 def decide(spec: RetentionSpec, held: Sequence[Held], now: datetime) -> list[Verdict]:
     """What becomes of each backup, newest first."""
     ordered = sorted(held, key=lambda one: (one.at, one.id), reverse=True)
-    counted = [one for one in ordered if one.good and one.at <= now + _CLOCKS_DIFFER]
+    good = {one.id for one in ordered if one.good}
+    copies = {one.id: old for one in ordered for old in one.copy_of if old in good}
+    counted = [
+        one
+        for one in ordered
+        if one.good and one.at <= now + _CLOCKS_DIFFER and one.id not in copies
+    ]
     ignored = {one.id for one in ordered} - {one.id for one in counted}
     reasons: dict[str, list[str]] = {one.id: [] for one in ordered}
     for one in ordered:
         if one.pinned:
             reasons[one.id].append("pinned")
+        if one.locked_until is not None and one.locked_until > now:
+            reasons[one.id].append(f"locked until {one.locked_until:%Y-%m-%d %H:%M} UTC")
         if one.id in ignored:
-            reasons[one.id].append(_why_ignored(one))
+            reasons[one.id].append(
+                f"a copy of {copies[one.id]}, which is still there and counts instead"
+                if one.id in copies
+                else _why_ignored(one)
+            )
     _protect(spec, counted, reasons)
     protected = {backup_id for backup_id, found in reasons.items() if found}
     removed: dict[str, str] = {}

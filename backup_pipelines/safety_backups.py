@@ -11,14 +11,23 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from backup_pipelines import assets, catalog, catalog_sync, metadata, modules, operators, undo
+from backup_pipelines import (
+    assets,
+    catalog,
+    catalog_sync,
+    lock_ops,
+    metadata,
+    modules,
+    operators,
+    undo,
+)
 from backup_pipelines.backup import BackupRequest, take_backup
 from backup_pipelines.backup_id import BackupId
+from backup_pipelines.config import StoreChoice
 from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.progress import sparse
 from backup_pipelines.resources import BackupEnvironment
-from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 
 if TYPE_CHECKING:
@@ -30,6 +39,9 @@ RESTORED_TAG = "backup_pipelines/restored"
 
 UNDO_TAG = "backup_pipelines/undo"
 """When that was committed, and its safety backup."""
+
+STORE_TAG = "backup_pipelines/restored_from"
+"""In which store that safety backup is, if not in the first."""
 
 _NONE = "none"
 # A second restore finds nothing to do; an undo is meant for the first.
@@ -63,7 +75,7 @@ def taker(
             run_id=context.run_id,
             only=roots,
         )
-        entry = _take(request, context, environment)
+        entry = _take(request, context, environment, work)
         work.details["safety_backup"] = entry.id
         work.digests_before = {t.qualified: t.digest for t in entry.tables if t.digest}
         return entry
@@ -71,42 +83,59 @@ def taker(
     return take
 
 
-def remember(context: dg.OpExecutionContext, system: str, done: "LiveRestored") -> None:
+def remember(
+    context: dg.OpExecutionContext,
+    environment: BackupEnvironment,
+    system: str,
+    done: "LiveRestored",
+) -> None:
     """Keep with the run what an undo of its restore has to do."""
     safety = done.safety.id if done.safety is not None else _NONE
     by = safety if done.plan.rows else _NOTHING
     context.instance.add_run_tags(
         context.run_id,
-        {RESTORED_TAG: system, UNDO_TAG: f"{datetime.now(UTC).isoformat()} {by}"},
+        {
+            RESTORED_TAG: system,
+            UNDO_TAG: f"{datetime.now(UTC).isoformat()} {by}",
+            STORE_TAG: environment.which.value,
+        },
     )
 
 
-def to_undo(context: dg.OpExecutionContext, store: Store, system: str) -> Manifest:
+def to_undo(
+    context: dg.OpExecutionContext, environment: BackupEnvironment, system: str
+) -> Manifest:
     """The safety backup of the last restore of a system's live database.
 
     A restore that found nothing to change does not count. Raises Refused when the last one that
-    did had none, NotFound when there was no restore at all.
+    did had none, or had it in the other store, NotFound when there was no restore at all.
     """
+    store = environment.store()
     filters = dg.RunsFilter(tags={RESTORED_TAG: system})
     runs = context.instance.get_runs(filters, limit=_RUNS_LOOKED_AT)
     # A re-execution has the tags of its parent and has done nothing.
     told = [
-        (run.tags[UNDO_TAG], run.run_id)
+        (run.tags[UNDO_TAG], run.run_id, run.tags.get(STORE_TAG, StoreChoice.first.value))
         for run in runs
         if run.parent_run_id is None and UNDO_TAG in run.tags
     ]
     if not told:
         return undo.last_safety_backup(store, system)
-    changed = [(tag, run_id) for tag, run_id in told if not tag.endswith(_NOTHING)]
+    changed = [one for one in told if not one[0].endswith(_NOTHING)]
     if not changed:
         raise Refused(f"no restore of {system} has changed a row, so there is nothing to undo")
     # The time of the commit comes first.
-    last, run_id = max(changed)
+    last, run_id, where = max(changed)
     _, safety = last.split()
     if safety == _NONE:
         raise Refused(
             f"the last restore of {system} (run {run_id}) was made without a safety backup, so it "
             f"cannot be undone; `backup-pipelines list {system}` shows what can be restored"
+        )
+    if where != environment.which.value:
+        raise Refused(
+            f"the last restore of {system} (run {run_id}) used the {where} store, and its safety "
+            f"backup is there: backup-pipelines undo {system} --store {where} --confirm CONFIRM"
         )
     newest = undo.last_safety_backup(store, system)
     if newest.id != safety:
@@ -114,7 +143,7 @@ def to_undo(context: dg.OpExecutionContext, store: Store, system: str) -> Manife
             f"{newest.id} is newer, but its restore (run {newest.run_id}) changed nothing or did "
             f"not end well; {safety} is of the last one that did"
         )
-    return catalog.load(store, system, safety)
+    return catalog.find(store, system, safety)
 
 
 def _refuse_excluded(system: System, roots: frozenset[str]) -> None:
@@ -128,19 +157,25 @@ def _refuse_excluded(system: System, roots: frozenset[str]) -> None:
 
 
 def _take(
-    request: BackupRequest, context: dg.OpExecutionContext, environment: BackupEnvironment
+    request: BackupRequest,
+    context: dg.OpExecutionContext,
+    environment: BackupEnvironment,
+    work: "Operation",
 ) -> Manifest:
     name, backup_id = request.system.system, str(request.id)
-    store = environment.store()
-    catalog_sync.start(context, name, backup_id)
+    store, is_listed = environment.store(), environment.which is StoreChoice.first
+    if is_listed:
+        catalog_sync.start(context, name, backup_id)
     context.instance.add_run_tags(context.run_id, {assets.BACKUP_TAG_PREFIX + name: backup_id})
     context.log.info(f"safety backup {backup_id} of {len(request.only)} tables")
     with (
         environment.source_url(request.system) as url,
-        closing(take_backup(request, url, store, report=sparse(context.log.info))) as work,
+        closing(take_backup(request, url, store, report=sparse(context.log.info))) as items,
     ):
-        for item in work:
+        for item in items:
             if isinstance(item, Manifest):
-                catalog_sync.seal(context, name, item.id, metadata.of_backup(item, store))
+                if is_listed:
+                    catalog_sync.seal(context, name, item.id, metadata.of_backup(item, store))
+                    lock_ops.lock_due(context, request.system, store, work)
                 return item
     raise Failed(f"the safety backup {backup_id} was not sealed")

@@ -21,6 +21,9 @@ _NAMED = re.compile(
 )
 _AUTHORIZATION = re.compile(r"\b(authorization:[ \t]*)[^\r\n]+", re.IGNORECASE)
 
+# An identity of age: it may stand in any text, such as a file that is read by mistake.
+_IDENTITY = re.compile(r"AGE-SECRET-KEY-\w+", re.IGNORECASE)
+
 # Shorter ones protect nothing, and every text would be full of masks.
 _SHORTEST = 4
 _PLAIN_WORDS = {"true", "false", "none", "null"}
@@ -33,7 +36,8 @@ def scrub(text: str, also: Iterable[str] = ()) -> str:
     """The text with every secret that can be recognized replaced by `***`.
 
     These are credentials in URLs, values of names such as password=, the values of environment
-    variables with such names, passwords in the URLs of any environment variable, and `also`.
+    variables with such names, passwords in the URLs of any environment variable, identities of
+    age, and `also`.
     """
     hidden = {*secrets(os.environ), *(word for word in also if len(word) >= _SHORTEST)}
     # The longest first: one may be part of another.
@@ -41,6 +45,7 @@ def scrub(text: str, also: Iterable[str] = ()) -> str:
         text = text.replace(word, MASK)
     text = _USER_INFO.sub(rf"\1{MASK}@", text)
     text = _AUTHORIZATION.sub(rf"\1{MASK}", text)
+    text = _IDENTITY.sub(MASK, text)
     return _NAMED.sub(rf"\1{MASK}", text)
 
 

@@ -25,7 +25,9 @@ Every = Literal["every_2_days", "daily", "weekly", "monthly", "cron", "never"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 Severity = Literal["info", "warning", "error"]
-Topic = Literal["backup", "restore", "undo", "prune", "delete", "drill", "verify", "guard"]
+Topic = Literal[
+    "backup", "restore", "undo", "prune", "delete", "drill", "verify", "copy", "reencrypt", "guard"
+]
 
 
 def parse_size(text: str) -> int:
@@ -48,7 +50,8 @@ Size = Annotated[str, AfterValidator(_check_size)]
 class Section(BaseModel):
     """A part of the YAML; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What stands in the wrong place may be a secret, and errors end in logs.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ScheduleSpec(Section):

@@ -12,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backup_pipelines import layout
+from backup_pipelines.errors import Damaged
 from backup_pipelines.layout import StateKind
+from backup_pipelines.storage.reading import read_again
 from backup_pipelines.storage.store import Store
 
 _TIME = "%Y%m%dT%H%M%S%fZ"
@@ -79,5 +81,12 @@ def latest(store: Store, system: str, kind: StateKind) -> dict[str, State]:
 
 
 def content(store: Store, state: State) -> Mapping[str, Any]:
-    """What was written with a change of state."""
-    return json.loads(store.get(state.key))
+    """What was written with a change of state; raises Damaged when it is no JSON."""
+
+    def read() -> Mapping[str, Any]:
+        try:
+            return json.loads(store.get(state.key))
+        except ValueError as error:
+            raise Damaged(f"{store.uri(state.key)} is not what was written: {error}") from error
+
+    return read_again(read)

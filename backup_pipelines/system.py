@@ -22,6 +22,7 @@ from backup_pipelines.settings import (
     Size,
     VerifySpec,
 )
+from backup_pipelines.settings_storage import EncryptionSpec, ObjectLockSpec, SecondStoreSpec
 
 # Dagster's group names and partition set names allow no other characters.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -105,6 +106,17 @@ class System(Section):
     )
     storage_limit: Size = Field(
         default="10 GB", description="How much the system's backups may take in the store."
+    )
+    object_lock: ObjectLockSpec | None = Field(
+        default=None,
+        description="How long nobody can remove or change the objects of a backup; needs a bucket "
+        "with Object Lock.",
+    )
+    encryption: EncryptionSpec = Field(
+        default_factory=EncryptionSpec, description="To whom backups are encrypted."
+    )
+    second_store: SecondStoreSpec | None = Field(
+        default=None, description="A second store, to which every backup is copied."
     )
     drill: DrillSpec = Field(
         default_factory=DrillSpec, description="Where drills restore to, and how often."

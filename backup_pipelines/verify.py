@@ -4,18 +4,21 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import chain
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from backup_pipelines import catalog, layout, state_log
-from backup_pipelines.ddl_restore import read_section
+from backup_pipelines import catalog, encryption, layout, state_log
+from backup_pipelines.ddl_restore import read_bytes, read_section
 from backup_pipelines.errors import Damaged
-from backup_pipelines.manifest import DIGEST_VERSION, Manifest, Part, Table
+from backup_pipelines.manifest import DIGEST_VERSION, DdlSection, Document, Manifest, Part, Table
 from backup_pipelines.postgres import ddl
 from backup_pipelines.postgres.projection import add_digests, to_digest
 from backup_pipelines.postgres.reader import FIELD_ENCODING, FIELD_TYPE
+from backup_pipelines.storage.age import NotOpened
+from backup_pipelines.storage.reading import WHOLE_NOW, read_again
 from backup_pipelines.storage.store import Store
 
 
@@ -26,32 +29,45 @@ class VerifyResult:
     backup_id: str
     objects: int
     bytes: int
+    opened: bool = True
+    """False when every byte is as written, but no identity here could look inside."""
+    read_again: tuple[str, ...] = ()
+    """What looked damaged at first and was whole when it was read once more."""
 
 
 def verify(store: Store, entry: Manifest, *, report: Callable[[str], None]) -> VerifyResult:
     """Read every byte of a backup; raises Damaged with every object that is not as it was.
 
+    Of an encrypted backup that no identity here opens, the bytes are compared and nothing inside.
     What reads rows or DDL of a backup calls this first, so that nothing is done with half of it.
     """
     problems = _manifest_problems(store, entry)
+    try:
+        opened = encryption.is_opened(entry)
+    except Damaged as error:
+        problems, opened = [*problems, str(error)], False
     objects = size = 0
+    hurt: list[str] = []
     for section in entry.ddl:
         if _is_ours(entry, section.key):
-            try:
-                read_section(store, section)
-            except Damaged as error:
-                problems.append(str(error))
+            problems += _section_problems(store, section, hurt, opened=opened)
         objects, size = objects + 1, size + section.size_bytes
+    for document in entry.documents:
+        look = partial(_document_problems, store, entry, document)
+        problems += _confirmed(look, hurt)
+        objects, size = objects + 1, size + document.size_bytes
     for table in entry.tables:
-        problems += _table_problems(store, entry, table)
+        problems += _table_problems(store, entry, table, hurt, opened=opened)
         objects, size = objects + len(table.parts), size + table.size_bytes
         report(f"{table.qualified}: {len(table.parts)} parts read")
+    for line in hurt:
+        report(line)
     if not objects:
         problems.append("the manifest names no objects, so nothing could be checked")
     if problems:
         listed = "\n".join(f"- {problem}" for problem in problems)
         raise Damaged(f"backup {entry.id} is damaged, do not restore it:\n{listed}")
-    return VerifyResult(entry.id, objects, size)
+    return VerifyResult(entry.id, objects, size, opened, tuple(hurt))
 
 
 def check(
@@ -107,12 +123,18 @@ def _manifest_problems(store: Store, entry: Manifest) -> list[str]:
     names = [table.qualified for table in entry.tables]
     problems += [f"the manifest names {name} twice" for name in _repeated(names)]
     parts = chain.from_iterable(table.parts for table in entry.tables)
-    keys = [*(section.key for section in entry.ddl), *(part.key for part in parts)]
+    rows_and_ddl = [*(section.key for section in entry.ddl), *(part.key for part in parts)]
+    keys = [*rows_and_ddl, *(document.key for document in entry.documents)]
     problems += [f"the manifest names {store.uri(key)} twice" for key in _repeated(keys)]
     problems += [
         f"{section.key}, a section of the DDL, is no object of {entry.system}'s backups"
         for section in entry.ddl
         if not _is_ours(entry, section.key)
+    ]
+    problems += [
+        f"{store.uri(key)} and the manifest do not agree whether it is encrypted"
+        for key in rows_and_ddl
+        if layout.is_encrypted(key) != (entry.encryption is not None)
     ]
     return problems + _without_ddl(entry)
 
@@ -142,17 +164,60 @@ def _is_ours(entry: Manifest, key: str) -> bool:
     return inside and not {"", ".", ".."} & set(key.split("/"))
 
 
-def _table_problems(store: Store, entry: Manifest, table: Table) -> list[str]:
+def _section_problems(
+    store: Store, section: DdlSection, hurt: list[str], *, opened: bool
+) -> list[str]:
+    try:
+        read_again(partial(read_section if opened else read_bytes, store, section), hurt.append)
+    except Damaged as error:
+        return [str(error)]
+    except NotOpened:
+        return [_not_opened(store, section.key)]
+    return []
+
+
+def _document_problems(store: Store, entry: Manifest, document: Document) -> list[str]:
+    if not _is_ours(entry, document.key):
+        return [f"{document.key}, a document, is no object of {entry.system}'s backups"]
+    try:
+        same = store.checksum(document.key) == (document.size_bytes, document.sha256)
+    except Damaged as error:
+        return [str(error)]
+    return [] if same else [f"{store.uri(document.key)} has other bytes than were written"]
+
+
+def _not_opened(store: Store, key: str) -> str:
+    return f"{store.uri(key)} is encrypted to others than its backup says"
+
+
+def _confirmed(look: Callable[[], list[str]], hurt: list[str]) -> list[str]:
+    """What is found twice: an answer that was hurt on its way must not brand a backup."""
+    problems = look()
+    if not problems:
+        return []
+    again = look()
+    if not again:
+        hurt += [f"{problem}; {WHOLE_NOW}" for problem in problems]
+    return again
+
+
+def _table_problems(
+    store: Store, entry: Manifest, table: Table, hurt: list[str], *, opened: bool
+) -> list[str]:
     problems = [
         f"{part.key}, a part of {table.qualified}, is no object of {entry.system}'s backups"
         for part in table.parts
         if not _is_ours(entry, part.key)
     ]
-    problems += [
-        problem
-        for part in table.parts
-        if _is_ours(entry, part.key) and (problem := _part_problem(store, table, part))
-    ]
+    for part in table.parts:
+        if _is_ours(entry, part.key):
+            problems += _confirmed(partial(_part_problems, store, table, part, opened), hurt)
+    return problems + _sum_problems(table)
+
+
+def _sum_problems(table: Table) -> list[str]:
+    """What a table and its parts say that does not fit together."""
+    problems: list[str] = []
     if sum(part.size_bytes for part in table.parts) != table.size_bytes:
         problems.append(f"the parts of {table.qualified} do not add up to its bytes")
     if table.kind == "partitioned":
@@ -170,7 +235,12 @@ def _table_problems(store: Store, entry: Manifest, table: Table) -> list[str]:
     return problems
 
 
-def _part_problem(store: Store, table: Table, part: Part) -> str:
+def _part_problems(store: Store, table: Table, part: Part, opened: bool) -> list[str]:
+    problem = _part_problem(store, table, part, opened)
+    return [problem] if problem else []
+
+
+def _part_problem(store: Store, table: Table, part: Part, opened: bool) -> str:
     name = store.uri(part.key)
     try:
         size, sha256 = store.checksum(part.key)
@@ -178,10 +248,18 @@ def _part_problem(store: Store, table: Table, part: Part) -> str:
             return f"{name} has {size:,} bytes instead of {part.size_bytes:,}"
         if sha256 != part.sha256:
             return f"{name} has other bytes than were written (sha256 {sha256})"
-        with pq.ParquetFile(store.open_input(part.key)) as file:
-            rows, schema = file.metadata.num_rows, file.schema_arrow
+        return _footer_problem(store, table, part) if opened else ""
+    except NotOpened:
+        return _not_opened(store, part.key)
     except Damaged as error:
         return str(error)
+
+
+def _footer_problem(store: Store, table: Table, part: Part) -> str:
+    name = store.uri(part.key)
+    try:
+        with pq.ParquetFile(store.open_input(part.key)) as file:
+            rows, schema = file.metadata.num_rows, file.schema_arrow
     except (pa.ArrowException, OSError) as error:
         return f"{name} is no readable Parquet file: {error}"
     if rows != part.rows:

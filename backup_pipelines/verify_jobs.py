@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from backup_pipelines import catalog, operations, operators, partitions, rotation
+from backup_pipelines import (
+    catalog,
+    encryption,
+    lock_ops,
+    metadata,
+    operations,
+    operators,
+    partitions,
+    rotation,
+)
 from backup_pipelines.config import BackupChoice
 from backup_pipelines.errors import BackupError, Damaged, Failed
 from backup_pipelines.jobs import chosen
@@ -48,20 +57,28 @@ def _verify_chosen(
     config: BackupChoice,
     environment: BackupEnvironment,
 ) -> None:
+    environment = environment.at(system, config.store)
     with operations.operation(context, system, "verify", environment) as work:
         store = environment.store()
         entry = chosen(context, store, system.system, config)
         result = _verify(context, store, entry, work)
-    context.add_output_metadata(
-        {"backup": entry.id, "objects": result.objects, "bytes": result.bytes}
-    )
-    context.log.info(f"{entry.id}: {result.objects} objects are as written")
+    document = {
+        "backup": entry.id,
+        "objects": result.objects,
+        "bytes": result.bytes,
+        "opened": result.opened,
+    }
+    shown = {**document, "opened": dg.MetadataValue.bool(result.opened)}
+    metadata.leave_result(context, document, shown)
+    context.log.info(f"{entry.id}: {work.message}")
 
 
 def _verify_due(
     system: System, context: dg.OpExecutionContext, environment: BackupEnvironment
 ) -> None:
     store, now = environment.store(), datetime.now(UTC)
+    # Of an earlier backup that could not be locked.
+    lock_ops.lock_due(context, system, store)
     found = catalog.listing(store, system.system)
     entries = [e for e in found.entries if e.manifest.id not in found.states.removing]
     period = rotation.period_of(system.verify.schedule, now)
@@ -102,4 +119,9 @@ def _verify(
     operator = operators.operator_of(context.run)
     result = check(store, entry, report=sparse(context.log.info), operator=operator)
     work.message = f"{result.objects} objects, {result.bytes} bytes are as written"
+    for line in result.read_again:
+        context.log.warning(line)
+    if not result.opened:
+        work.message += f"; {encryption.BYTES_ONLY}"
+        work.details["opened"] = False
     return result

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pyrage
 import pytest
 
 from backup_pipelines import catalog, layout
@@ -18,9 +19,11 @@ from backup_pipelines.manifest import Manifest
 from backup_pipelines.plan import plan_restore
 from backup_pipelines.restore import LiveRestore, restore, restore_into_empty
 from backup_pipelines.selection import Selection
+from backup_pipelines.settings_storage import EncryptionSpec
 from backup_pipelines.storage.store import Store
+from backup_pipelines.system import System
 from backup_pipelines.verify import verify
-from backup_pipelines_tests.fix_backup import back_up, ignore
+from backup_pipelines_tests.fix_backup import back_up, ignore, whole_system
 
 _SCHEMA = """
 CREATE SEQUENCE ticket START 7;
@@ -69,7 +72,13 @@ class Victim:
     def keys(self) -> list[str]:
         """The keys of all objects that make the backup; `started.json` is for people only."""
         parts = [part.key for table in self.entry.tables for part in table.parts]
-        return sorted([self.manifest, *(section.key for section in self.entry.ddl), *parts])
+        beside = [one.key for one in (*self.entry.ddl, *self.entry.documents)]
+        return sorted([self.manifest, *beside, *parts])
+
+    @property
+    def documents(self) -> list[str]:
+        """The keys of what is for people: no program of ours reads it, verify alone looks at it."""
+        return [document.key for document in self.entry.documents]
 
     def read(self, key: str) -> bytes:
         """An object as it is."""
@@ -151,6 +160,26 @@ class Victim:
 @pytest.fixture(scope="module")
 def victim(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Generator[Victim]:
     """Two backups of one small database: everything a backup can hold, in few bytes."""
+    with _backed_up(server, tmp_path_factory, whole_system()) as victim:
+        yield victim
+
+
+@pytest.fixture(scope="module")
+def encrypted_victim(
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Victim]:
+    """The same, encrypted to somebody whose identity nobody has."""
+    public = str(pyrage.x25519.Identity.generate().to_public())
+    encryption = EncryptionSpec(recipients=[public])
+    system = whole_system().model_copy(update={"encryption": encryption})
+    with _backed_up(server, tmp_path_factory, system) as victim:
+        yield victim
+
+
+@contextmanager
+def _backed_up(
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory, system: System
+) -> Generator[Victim]:
     folder, name = tmp_path_factory.mktemp("damage"), f"t_{secrets.token_hex(6)}"
     store, empty = Store(folder.as_uri()), f"{name}_empty"
     with psycopg.connect(server.url(), autocommit=True) as admin:
@@ -160,7 +189,7 @@ def victim(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> 
         for statements in (_SCHEMA, _LATER):
             with psycopg.connect(server.url(name), autocommit=True) as connection:
                 connection.execute(statements.encode())
-            made.append(back_up(server.url(name), store))
+            made.append(back_up(server.url(name), store, system))
         yield Victim(store, folder, *made, server.url(empty))
         for each in (name, empty):
             admin.execute(f"DROP DATABASE {each} WITH (FORCE)".encode())

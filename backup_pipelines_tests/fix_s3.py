@@ -7,6 +7,7 @@ header, has no policies, and serves TLS.
 import datetime as dt
 import ipaddress
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -129,7 +130,9 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3Server]
     """moto's server, which checks signatures and policies of every request."""
     port, log = free_port(), tmp_path_factory.mktemp("moto") / "log"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with _running(command, port, log):
+    # Parts of less than 5 MB, so that small uploads of tests can have several; objects in memory.
+    sizes = {"S3_UPLOAD_PART_MIN_SIZE": "1", "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": str(5 * 1024**2)}
+    with _running(command, port, log, **sizes):
         server = S3Server("moto", f"http://127.0.0.1:{port}", "unchecked", "unchecked")
         key = user_key(server, "root", allow("s3:*", "*"), allow("iam:*", "*"), allow("sts:*", "*"))
         _check_from_now_on(server)
@@ -137,10 +140,19 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3Server]
 
 
 @pytest.fixture(scope="session")
+def trusting_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3Server]:
+    """moto's server that checks nothing: when it does, it knows no signature in an address."""
+    port, log = free_port(), tmp_path_factory.mktemp("trusting") / "log"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with _running(command, port, log):
+        yield S3Server("moto", f"http://127.0.0.1:{port}", _KEY, _SECRET)
+
+
+@pytest.fixture(scope="session")
 def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3Server]:
     """rclone's server on a folder, which checks signatures."""
-    with _rclone(tmp_path_factory.mktemp("rclone")) as port:
-        yield S3Server("rclone", f"http://127.0.0.1:{port}", _KEY, _SECRET)
+    with rclone(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -218,6 +230,13 @@ def _check_from_now_on(server: S3Server) -> None:
 
 
 @contextmanager
+def rclone(folder: Path) -> Generator[S3Server]:
+    """rclone's server on a new folder `data` in this one, as long as the block lasts."""
+    with _rclone(folder) as port:
+        yield S3Server("rclone", f"http://127.0.0.1:{port}", _KEY, _SECRET)
+
+
+@contextmanager
 def _rclone(folder: Path, *options: str) -> Generator[int]:
     program = _RCLONE if _RCLONE.is_file() else shutil.which("rclone")
     if program is None:
@@ -232,11 +251,15 @@ def _rclone(folder: Path, *options: str) -> Generator[int]:
 
 
 @contextmanager
-def _running(command: list[str], port: int, log: Path) -> Iterator[None]:
+def _running(command: list[str], port: int, log: Path, **environment: str) -> Iterator[None]:
     """A server process that listens; it ends with the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         _wait_until_up(process, port, log)

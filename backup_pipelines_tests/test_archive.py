@@ -16,7 +16,8 @@ from backup_pipelines import archive, catalog, layout, leftovers
 from backup_pipelines.archive_upload import Uploaded, upload
 from backup_pipelines.errors import BackupError, Damaged, Failed, NewerFormat, Refused
 from backup_pipelines.restore import restore_into_empty
-from backup_pipelines.storage.store import ObjectWriter, Store
+from backup_pipelines.storage.object_writer import ObjectWriter
+from backup_pipelines.storage.store import Store
 from backup_pipelines.verify import verify
 from backup_pipelines_tests.fix_backup import ignore
 from backup_pipelines_tests.fix_damage import Victim
@@ -116,16 +117,36 @@ def test_an_uploaded_backup_restores(victim: Victim, made: bytes, other: Store, 
 
 
 def test_any_tar_tool_unpacks_it_to_the_keys(victim: Victim, made: bytes, tmp_path: Path) -> None:
-    """Unpacked it is the folder that recovery.md starts from, with a text that says what it is."""
+    """Unpacked it is the folder that RECOVERY.md starts from, which is in it."""
     with tarfile.open(fileobj=io.BytesIO(made)) as tar:
         names = tar.getnames()
         tar.extractall(tmp_path, filter="data")
-    assert names[:2] == [victim.manifest, archive.RECOVERY]
-    assert sorted(set(names) - {archive.RECOVERY}) == victim.keys
+    assert names[0] == victim.manifest
+    assert [name.rpartition("/")[2] for name in names[1:3]] == ["RECOVERY.md", "restore.py"]
+    assert sorted(names) == victim.keys
     assert {key: (tmp_path / key).read_bytes() for key in victim.keys} == expected(victim)
-    said = (tmp_path / archive.RECOVERY).read_text()
-    assert f"upload {victim.entry.system} FILE" in said
-    assert victim.entry.id in said
+
+
+def test_the_archive_of_a_backup_without_documents(
+    victim: Victim, other: Store, send: Any, tmp_path: Path
+) -> None:
+    """An older backup, which has no RECOVERY.md, gets a short text, and is taken back."""
+    document = victim.document()
+    for one in document.pop("documents"):
+        (victim.folder / one["key"]).rename(tmp_path / one["key"].rpartition("/")[2])
+    to = tmp_path / "backup.tar"
+    with victim.changed({victim.manifest: resealed(document)}):
+        try:
+            old = victim.load()
+            done = archive.download(victim.store, old, to, report=ignore)
+        finally:
+            for one in victim.entry.documents:
+                (tmp_path / one.key.rpartition("/")[2]).rename(victim.folder / one.key)
+    with tarfile.open(to) as tar:
+        said = tar.extractfile(archive.RECOVERY)
+        assert said is not None and victim.entry.id in said.read().decode()
+    assert done.objects == len(victim.keys) - 3
+    assert send(to.read_bytes()).entry == old
 
 
 def test_one_that_was_packed_again_is_taken(victim: Victim, other: Store, send: Any) -> None:
@@ -169,8 +190,6 @@ def test_every_flip_in_an_object_is_found(
     """Inside the manifest and the objects no byte can change."""
     with tarfile.open(fileobj=io.BytesIO(made)) as tar:
         for info in tar.getmembers():
-            if info.name == archive.RECOVERY:
-                continue
             for at in (0, info.size // 2, info.size - 1):
                 data = bytearray(made)
                 data[info.offset_data + at] ^= 1

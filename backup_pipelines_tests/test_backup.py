@@ -109,7 +109,8 @@ def test_what_is_yielded(server: EmbeddedServer, make_database: MakeDatabase, st
     assert {t.qualified for t in sealed.tables} == {t.qualified for ts in done.values() for t in ts}
     assert (sealed.scope, sealed.tables_count, sealed.records_count) == ("full", 4, 4)
     named = {part.key for table in sealed.tables for part in table.parts}
-    named |= {section.key for section in sealed.ddl}
+    named |= {one.key for one in (*sealed.ddl, *sealed.documents)}
+    assert {key.rpartition("/")[2] for key in named} > {"RECOVERY.md", "restore.py"}
     folder = f"sample/backups/{sealed.id}/"
     assert keys(store) == named | {folder + "manifest.json", folder + "started.json"}
 
@@ -236,7 +237,7 @@ def test_a_failure_leaves_nothing(
 
     with monkeypatch.context() as patch:
         if section == "export":
-            patch.setattr(reader, "_read_back", fail)
+            patch.setattr(reader, "read_back", fail)
         elif section == "ddl":
             patch.setattr(backup, "back_up_ddl", fail)
         else:

@@ -143,6 +143,7 @@ def test_the_policies_in_the_pages() -> None:
     ]
     for host in ("backup", "restore", "prune"):
         assert policies.of_host(host, "my-bucket", "backups") in shown, host
+        assert policies.of_host(host, "my-bucket", "backups", object_lock=True) in shown, host
 
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "SSL_CERT_FILE"])

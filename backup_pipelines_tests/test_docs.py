@@ -22,12 +22,17 @@ from backup_pipelines import audit, drill, environment, manifest, systems
 from backup_pipelines.cli import cli
 from backup_pipelines.config import (
     AcknowledgeConfig,
+    CsvExportConfig,
+    CsvTemplateConfig,
     DeleteConfig,
+    LinkConfig,
     LiveRestoreConfig,
     NamedBackup,
     PlanConfig,
     PruneConfig,
+    QueryConfig,
     ReconcileConfig,
+    ReencryptConfig,
     UndoConfig,
     UploadConfig,
 )
@@ -87,8 +92,12 @@ def words(line: str) -> list[str]:
 
 def documented_commands() -> Mapping[str, list[str]]:
     """Each command of the README's table with all its arguments."""
-    found = [words(code(row[0])) for row in rows(section(README, "Commands"))]
-    return {arguments[0]: arguments[1:] for arguments in found}
+    found: dict[str, list[str]] = {}
+    for row in rows(section(README, "Commands")):
+        first, *rest = words(code(row[0]))
+        # A group has a row for each of its commands.
+        found.setdefault(first, []).extend(rest)
+    return found
 
 
 def options(command: click.Command) -> set[str]:
@@ -245,10 +254,40 @@ def test_operations_lists_every_field_of_the_housekeeping_jobs_and_no_other() ->
     }
 
 
+def test_operations_lists_every_field_of_the_csv_jobs_and_no_other() -> None:
+    """The table of config fields is that of their configs, each with its jobs."""
+    listed = rows(section(PROJECT / "docs/operations.md", "The CSV jobs"))
+    said = {code(row[0]): set(row[1].split(", ")) for row in listed}
+    configs = {"export": CsvExportConfig, "template": CsvTemplateConfig}
+    names = set(chain.from_iterable(config.model_fields for config in configs.values()))
+    assert said == {
+        name: {job for job, config in configs.items() if name in config.model_fields}
+        for name in names
+    }
+
+
+def test_operations_lists_every_field_of_the_query_job_and_no_other() -> None:
+    """The table of config fields is that of its config."""
+    listed = rows(section(PROJECT / "docs/operations.md", "The query job"))
+    assert {code(row[0]) for row in listed} == set(QueryConfig.model_fields)
+
+
 def test_operations_lists_every_field_of_the_upload_job_and_no_other() -> None:
     """The table of config fields is that of its config."""
     listed = rows(section(PROJECT / "docs/operations.md", "The upload job"))
     assert [code(row[0]) for row in listed] == list(UploadConfig.model_fields)
+
+
+def test_operations_lists_every_field_of_the_link_job_and_no_other() -> None:
+    """The table of config fields is that of its config."""
+    listed = rows(section(PROJECT / "docs/operations.md", "The link job"))
+    assert [code(row[0]) for row in listed] == list(LinkConfig.model_fields)
+
+
+def test_operations_lists_every_field_of_the_reencrypt_job_and_no_other() -> None:
+    """The table of config fields is that of its config."""
+    listed = rows(section(PROJECT / "docs/operations.md", "The reencrypt job"))
+    assert {code(row[0]) for row in listed} == set(ReencryptConfig.model_fields)
 
 
 def test_contributing_names_every_module_of_the_package() -> None:
@@ -275,7 +314,7 @@ def test_contributing_lists_every_make_target_and_no_other() -> None:
 _RECORDS = [
     *(manifest.Manifest, manifest.Table, manifest.Column, manifest.Part, manifest.ForeignKey),
     *(manifest.Sequence, manifest.View, manifest.DdlSection, manifest.DdlObject),
-    *(manifest.Excluded, drill.DrillResult, audit.Record),
+    *(manifest.Excluded, manifest.Encryption, manifest.Document, drill.DrillResult, audit.Record),
 ]
 
 

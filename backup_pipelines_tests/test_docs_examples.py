@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -25,6 +26,7 @@ from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 from backup_pipelines_tests.fix_backup import back_up, whole_system
 from backup_pipelines_tests.fix_postgres import Database, Server
+from backup_pipelines_tests.fix_recovery import encrypted_to
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 FORMAT, RECOVERY, README = DOCS / "format.md", DOCS / "recovery.md", DOCS.parent / "README.md"
@@ -168,36 +170,79 @@ def test_recovery_by_hand_restores_everything(
     empty: Database, store: Store, backup: Manifest, tmp_path: Path
 ) -> None:
     """The commands under By hand, in their order, make an equal database out of the files."""
-    url, by_hand = empty.admin_url, "## By hand"
-    before, after = blocks(RECOVERY, "sh", by_hand)
-    script = tmp_path / "load.py"
-    script.write_text(blocks(RECOVERY, "python", by_hand)[0])
-    prefix = layout.backup_prefix("crm", backup.id).rstrip("/")
-
-    run_shell(for_us(before, store, backup), url)
-    subprocess.run([sys.executable, script, folder(store), prefix, url], check=True)
-    run_shell(for_us(after, store, backup), url)
-
-    with connected(url) as connection:
+    load_by_hand(empty.admin_url, store, backup, tmp_path)
+    with connected(empty.admin_url) as connection:
         assert compare(connection, backup.tables) == []
         positions = connection.execute(
             "SELECT nextval('public.products_id_seq') AS next"
         ).fetchone()
     assert positions == {"next": 501}
-    assert shown_digests(url, backup) == in_manifest(backup)
+    assert shown_digests(empty.admin_url, backup) == in_manifest(backup)
 
 
-def run_shell(command: str, url: str) -> None:
-    """Run a command of a page with psql and the URL that it expects; an error of its SQL fails."""
-    path = f"{bin_dir()}{os.pathsep}{os.environ['PATH']}"
+@pytest.mark.skipif(which("age") is None, reason="there is no age tool on this machine")
+def test_recovery_by_hand_opens_an_encrypted_backup(
+    empty: Database, database: Database, store: Store, identity_file: Path, tmp_path: Path
+) -> None:
+    """With the age tool and the identity the same commands do it; one table needs no server."""
+    encryption = {"encryption": encrypted_to(identity_file).encryption}
+    system = whole_system("crm").model_copy(update=encryption)
+    sealed = back_up(database.reader_url, store, system)
+    load_by_hand(empty.admin_url, store, sealed, tmp_path, IDENTITY=str(identity_file))
+    with connected(empty.admin_url) as connection:
+        assert compare(connection, sealed.tables) == []
+
+    [products] = [table for table in sealed.tables if table.name == "products"]
+    opened = folder(store) / products.parts[0].key.removesuffix(".age")
+    opened.unlink()
+    paths = {"PART": str(opened), "IDENTITY": str(identity_file)}
+    if find_spec("duckdb") is not None:
+        shown = run_shell(blocks(RECOVERY, "sh", "## One table")[0], empty.admin_url, **paths)
+        assert "unit_price" in shown and "500 rows" in shown
+    head = run_shell(
+        for_us(blocks(RECOVERY, "sh", "## The identity")[0], store, sealed), "", **paths
+    )
+    assert "PostgreSQL database dump" in head
+
+
+def load_by_hand(url: str, store: Store, entry: Manifest, tmp_path: Path, **variables: str) -> None:
+    """Type what stands under By hand."""
+    by_hand = "## By hand"
+    opening, before, after, *_ = blocks(RECOVERY, "sh", by_hand)
+    script = tmp_path / "load.py"
+    script.write_text(blocks(RECOVERY, "python", by_hand)[0])
+    prefix = layout.backup_prefix("crm", entry.id).rstrip("/")
+    run_shell(opening.replace("/backups/crm/", f"{folder(store)}/crm/"), url, **variables)
+    run_shell(for_us(before, store, entry), url)
+    subprocess.run([sys.executable, script, folder(store), prefix, url], check=True)
+    run_shell(for_us(after, store, entry), url)
+
+
+def test_recovery_by_the_script_restores_everything(
+    empty: Database, store: Store, backup: Manifest
+) -> None:
+    """The commands under By the script check the backup and make an equal database."""
+    check, restore = blocks(RECOVERY, "sh", "## By the script")[:2]
+    assert "objects are whole" in run_shell(for_us(check, store, backup), empty.admin_url)
+    done = run_shell(for_us(restore, store, backup), empty.admin_url)
+    assert "every one proved equal by its digest" in done
+    assert shown_digests(empty.admin_url, backup) == in_manifest(backup)
+
+
+def run_shell(command: str, url: str, **variables: str) -> str:
+    """Run a command of a page with psql, python3 and the URL that it expects; its output.
+
+    An error of its SQL fails the test.
+    """
+    programs = [str(bin_dir()), str(Path(sys.executable).parent), os.environ["PATH"]]
     done = subprocess.run(
         ["sh", "-ec", command],
-        env={**os.environ, "PATH": path, "URL": url},
+        env={**os.environ, "PATH": os.pathsep.join(programs), "URL": url, **variables},
         capture_output=True,
         text=True,
-        check=True,
     )
-    assert "ERROR" not in done.stderr
+    assert done.returncode == 0 and "ERROR" not in done.stderr, done.stderr
+    return done.stdout
 
 
 def test_recovery_has_the_smallest_yaml_that_will_do() -> None:

@@ -32,6 +32,7 @@ UNTOLD = {
     "fewer tables, positions or views than the DDL creates are a backup of fewer": (
         "tables sequences materialized_views"
     ),
+    "without its documents, which no program reads, a backup is as whole": "documents",
     "positions are stored nowhere else": (
         "sequences[].last_value sequences[].is_called sequences[].owned_by"
     ),

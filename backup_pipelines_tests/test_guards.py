@@ -10,6 +10,7 @@ import pytest
 from backup_pipelines import guards, layout, spool, state_log, verify
 from backup_pipelines.audit import Happened
 from backup_pipelines.demo.server import EmbeddedServer
+from backup_pipelines.finding import OPTIONAL
 from backup_pipelines.health import assess
 from backup_pipelines.live_look import look as look_at
 from backup_pipelines.storage.store import Store
@@ -37,10 +38,10 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_guard_says_unknown_or_error_of_an_empty_store(store: Store) -> None:
     """Without a backup no guard over backups is ok, and freshness is red."""
     findings = {finding.guard: finding for finding in assess(store, crm(), NOW).findings}
-    assert list(findings) == list(guards.GUARDS)
+    assert list(findings) == [name for name in guards.GUARDS if name not in OPTIONAL]
     assert findings.pop("freshness").status == "error"
     ok = {guard for guard, finding in findings.items() if finding.status == "ok"}
-    assert ok == {"storage", "prune", "audit"}
+    assert ok == {"storage", "prune", "audit", "identity"}
     assert {findings[guard].status for guard in findings.keys() - ok} == {"unknown"}
 
 

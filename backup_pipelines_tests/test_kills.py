@@ -202,7 +202,7 @@ def unnamed(store: Store, folder: Path, listed: list[Manifest]) -> list[str]:
     named = {found.key for found in store.objects("sample/drills/")}
     for entry in listed:
         named |= {part.key for table in entry.tables for part in table.parts}
-        named |= {section.key for section in entry.ddl}
+        named |= {one.key for one in (*entry.ddl, *entry.documents)}
         named |= {f"sample/backups/{entry.id}/{name}.json" for name in ("manifest", "started")}
     root = folder / "store"
     files = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}

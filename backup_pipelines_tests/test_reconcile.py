@@ -119,6 +119,18 @@ def test_lost_objects(store: Store, made: list[Manifest], tmp_path: Path) -> Non
     assert status == {made[0].id: "damaged", made[1].id: "damaged", made[2].id: "completed"}
 
 
+def test_what_is_there_after_all_is_not_lost(store: Store, made: list[Manifest]) -> None:
+    """A backup is marked only when its object is missing from a second listing too."""
+    key = made[2].tables[0].parts[0].key
+    data = store.get(key)
+    store.delete([key])
+    found = look(store, made)
+    assert set(found.lost) == {made[2].id}
+    store.put_new(key, data)
+    assert reconcile.mark_lost(store, "crm", found) == ()
+    assert catalog.states(store, "crm").damaged == {}
+
+
 def test_unreadable_manifests(store: Store, made: list[Manifest], tmp_path: Path) -> None:
     """Of a backup whose manifest cannot be read nothing is an orphan, nor what it names."""
     shared = made[0].tables[0].parts[0]

@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -61,6 +62,7 @@ def histories(draw: st.DrawFn) -> list[Held]:
                 size_bytes=draw(st.integers(0, 9)),
                 good=draw(st.sampled_from([True, True, True, False])),
                 pinned=draw(st.sampled_from([False, False, False, True])),
+                locked_until=draw(st.sampled_from([None, None, NOW, NOW + timedelta(seconds=1)])),
             )
         )
     return held
@@ -82,6 +84,8 @@ class Oracle:
     def protected(self, one: Held) -> set[str]:
         """Why no size limit can remove it."""
         found = {"pinned"} if one.pinned else set[str]()
+        if one.locked_until and one.locked_until > NOW:
+            found.add("locked until")
         if one not in self.counted:
             return found | {"dated in the future" if one.good else "damaged or not verified"}
         ahead = [other for other in self.counted if newer(other, one)]
@@ -144,6 +148,7 @@ def kinds(verdict: Verdict) -> set[str]:
             continue
         starts = (
             "pinned",
+            "locked until",
             "floor",
             "one of the newest",
             "at most",
@@ -187,6 +192,7 @@ def test_what_must_never_go_stays(spec: RetentionSpec, held: list[Held]) -> None
     ]
     gone = {verdict.id for verdict in verdicts if not verdict.keep}
     assert not any(o.id in gone for o in held if o.pinned or not o.good or o.at > NOW)
+    assert not any(o.id in gone for o in held if o.locked_until and o.locked_until > NOW)
     good = [one for one in held if one.good and one.at <= NOW]
     full = [one for one in good if one.full]
     assert sum(one.id not in gone for one in full) >= min(spec.floor, len(full))
@@ -216,8 +222,11 @@ def test_a_second_look_removes_nothing_more(
 def test_a_clock_that_jumps_removes_nothing(
     spec: RetentionSpec, held: list[Held], hours: int
 ) -> None:
-    """However far the clock is put, what a right clock keeps of the past is kept."""
-    past = [one for one in held if one.at <= NOW]
+    """However far the clock is put, what a right clock keeps of the past is kept.
+
+    But for locks: their end is a date.
+    """
+    past = [replace(one, locked_until=None) for one in held if one.at <= NOW]
     right = {verdict.id for verdict in decide(spec, past, NOW) if verdict.keep}
     jumped = {v.id for v in decide(spec, past, NOW + timedelta(hours=hours)) if v.keep}
     assert right <= jumped
@@ -307,3 +316,48 @@ def test_what_does_not_count_says_what_to_do(good: bool, said: str) -> None:
     verdicts = {verdict.id: verdict for verdict in decide(spec, held + odd, NOW)}
     assert all(verdict.keep for verdict in verdicts.values())
     assert said in verdicts["x0"].reasons[0]
+
+
+@_FEWER
+@given(specs(), histories(), st.data())
+def test_a_copy_never_counts_beside_its_original(
+    spec: RetentionSpec, held: list[Held], data: st.DataObject
+) -> None:
+    """With copies the verdicts are those without; a copy stays until it takes its place."""
+    copied = [one for one in held if data.draw(st.booleans())]
+    copies = [replace(one, id=f"{one.id}c", copy_of=("gone", one.id)) for one in copied]
+    alone = {verdict.id: verdict for verdict in decide(spec, held, NOW)}
+    both = {verdict.id: verdict for verdict in decide(spec, [*held, *copies], NOW)}
+    good = {one.id for one in held if one.good}
+    if all(one.id in good for one in copied):
+        assert {name: both[name] for name in alone} == alone
+    for copy in copies:
+        if copy.copy_of[-1] in good:
+            assert both[copy.id].keep
+            assert any("counts instead" in reason for reason in both[copy.id].reasons)
+    replaced = [one for one in held if one not in copied] + copies
+    after = {verdict.id: verdict.keep for verdict in decide(spec, replaced, NOW)}
+    assert all(after[copy.id] == alone[copy.copy_of[-1]].keep for copy in copies)
+
+
+def test_a_copy_of_a_damaged_original_counts() -> None:
+    """An original that is not good protects nothing, and its copy is not held back by it."""
+    original = _copy_case("1", good=False)
+    copy = replace(_copy_case("2"), copy_of=("1",))
+    newer = _copy_case("3", hours=0)
+    spec = RetentionSpec(keep_last=1, floor=1)
+    kept = {verdict.id: verdict.keep for verdict in decide(spec, [original, copy, newer], NOW)}
+    assert kept == {"1": True, "2": False, "3": True}
+
+
+def _copy_case(name: str, *, good: bool = True, hours: int = 1) -> Held:
+    return Held(
+        id=name,
+        type="manual",
+        full=True,
+        modules=frozenset("a"),
+        at=NOW - timedelta(hours=hours, minutes=30),
+        size_bytes=1,
+        good=good,
+        pinned=False,
+    )

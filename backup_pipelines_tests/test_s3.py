@@ -60,7 +60,7 @@ def test_from_backup_to_prune(
     store = Store(f"s3://{s3_server.bucket()}/deep/prefix")
     database, target = source(make_database, server), make_database(server)
     first, second = back_up(database.owner_url, store), back_up(database.owner_url, store)
-    assert verify(store, second, report=ignore).objects == 4
+    assert verify(store, second, report=ignore).objects == 6
     assert run_drill(store, second, server.url(), report=ignore).rows == 350
     assert restore_into_empty(store, second, target.owner_url, report=ignore).rows == 350
     again = back_up(target.admin_url, store)

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from backup_pipelines import environment, systems
 from backup_pipelines.errors import NotFound, Refused
+from backup_pipelines.system import System
 
 HEAD = """\
 type: backup_pipelines.PostgresBackup
@@ -186,3 +188,21 @@ def test_an_unknown_system_is_refused_with_the_names_there_are(folder: Path) -> 
     write(folder, GOOD)
     with pytest.raises(NotFound, match="there is no system dcim; there are crm"):
         systems.load_system("dcim", folder)
+
+
+def test_what_is_no_public_key_is_named_by_its_line_and_never_shown(folder: Path) -> None:
+    """A secret key among the recipients is found before anything is written, and stays secret."""
+    secret = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"
+    recipients = f"  encryption:\n    recipients:\n    - {secret}\n    - age1nonsense\n"
+    path = write(folder, GOOD + recipients)
+    found = problems(folder)
+    line = path.read_text().splitlines().index(f"    - {secret}") + 1
+    assert found == [
+        f"defs/crm/defs.yaml:{line}: encryption.recipients.0: a secret key of age is named as "
+        "recipient: write its public key",
+        f"defs/crm/defs.yaml:{line + 1}: encryption.recipients.1: it is no public key of age: "
+        "write one such as age1...",
+    ]
+    with pytest.raises(ValidationError) as caught:
+        System.model_validate({"encryption": {"recipients": [secret]}})
+    assert secret not in str(caught.value)

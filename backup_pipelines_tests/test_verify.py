@@ -87,7 +87,7 @@ def backup(original: tuple[Manifest, Path], store: Store, tmp_path: Path, target
 def test_a_whole_backup_verifies(backup: Backup, store: Store) -> None:
     """Verifying reads every object and every byte."""
     found = verify.verify(store, backup.sealed, report=ignore)
-    assert (found.objects, found.bytes) == (4, backup.sealed.size_bytes)
+    assert (found.objects, found.bytes) == (6, backup.sealed.size_bytes)
 
 
 @pytest.mark.parametrize("place", [0, 200, -1])
@@ -172,7 +172,7 @@ def _ddl_object(document: Any) -> None:
 
 
 def _nothing(document: Any) -> None:
-    document["tables"], document["ddl"] = [], []
+    document["tables"], document["ddl"], document["documents"] = [], [], []
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_the_result_is_remembered(backup: Backup) -> None:
     """A check leaves its result in the store: damaged until a later one finds it whole."""
     store, entry = backup.store, backup.sealed
     whole = backup.a.read_bytes()
-    assert verify.check(store, entry, report=ignore).objects == 4
+    assert verify.check(store, entry, report=ignore).objects == 6
     assert verify.damaged(store, "sample") == {}
     backup.a.write_bytes(whole[:-1])
     with pytest.raises(Damaged, match="bytes instead of"):

@@ -3,9 +3,14 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import memory, restore
+from benchmarks import encryption, memory, restore, upload
 
-BENCHMARKS: dict[str, Callable[[], None]] = {"memory": memory.main, "restore": restore.main}
+BENCHMARKS: dict[str, Callable[[], None]] = {
+    "memory": memory.main,
+    "restore": restore.main,
+    "upload": upload.main,
+    "encryption": encryption.main,
+}
 
 
 def main(names: list[str]) -> int:

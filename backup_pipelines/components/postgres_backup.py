@@ -6,9 +6,14 @@ from pydantic import BaseModel
 from backup_pipelines import (
     assets,
     checks,
+    copy_jobs,
+    csv_jobs,
     health_jobs,
     housekeeping_jobs,
     jobs,
+    link_jobs,
+    query_jobs,
+    reencrypt_jobs,
     request_jobs,
     restore_jobs,
     schedules,
@@ -50,6 +55,11 @@ class PostgresBackup(dg.Component):
             *housekeeping_jobs.housekeeping_jobs(self.system),
             *verify_jobs.verify_jobs(self.system),
             *upload_jobs.upload_jobs(self.system),
+            *csv_jobs.csv_jobs(self.system),
+            *link_jobs.link_jobs(self.system),
+            *query_jobs.query_jobs(self.system),
+            *reencrypt_jobs.reencrypt_jobs(self.system),
+            *copy_jobs.copy_jobs(self.system),
             *health_jobs.health_jobs(self.system, health),
         ]
         return dg.Definitions(
@@ -61,6 +71,7 @@ class PostgresBackup(dg.Component):
                 *sensors.request_sensors(self.system),
                 *sensors.prune_sensors(self.system),
                 *sensors.due_sensors(self.system, all_jobs),
+                *copy_jobs.copy_sensors(self.system),
                 *sensors.health_sensors(self.system),
             ],
         )

@@ -56,6 +56,15 @@ class Server:
         return self.version // 10000
 
 
+@contextlib.contextmanager
+def as_failed(what: str) -> Generator[None]:
+    """Raise what PostgreSQL refuses inside the block as Failed: `what`, and PostgreSQL's reason."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise Failed(f"{what}: {' '.join(str(error).split())}") from error
+
+
 def connect(url: str, *, what: str = "the database") -> Connection:
     """An autocommit connection with our settings; raises Failed when there is none to be had.
 

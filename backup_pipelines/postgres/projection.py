@@ -9,7 +9,9 @@ from typing import LiteralString, cast
 
 from psycopg import sql
 
-from backup_pipelines.postgres.introspect import LiveColumn, LiveTable
+from backup_pipelines.manifest import Table
+from backup_pipelines.postgres.introspect import LiveTable
+from backup_pipelines.postgres.types import Codec, stored_codec
 
 # Digests are sums modulo this: PostgreSQL's 64-bit row hashes, added in any order.
 _MODULUS = 1 << 64
@@ -19,16 +21,20 @@ def export_query(table: LiveTable, pages: tuple[int, int | None] | None = None) 
     """Columns c0, c1, ... in table order and, last, the row's hash, for all or some heap pages."""
     names = [sql.SQL(cast(LiteralString, f"x.c{i}")) for i in range(len(table.columns))]
     return sql.SQL("SELECT {} FROM ({}) AS x").format(
-        sql.SQL(", ").join([*names, _row_hash(table.columns)]), _projection(table, pages)
+        sql.SQL(", ").join([*names, _row_hash(_columns(table))]),
+        _projection(table.identifier, _columns(table), pages),
     )
 
 
 def digest_query(table: LiveTable, pages: tuple[int, int | None] | None = None) -> sql.Composed:
     """One row: `rows` and `total`, the exact sum of the rows' hashes (0 without rows)."""
-    return sql.SQL(
-        "SELECT pg_catalog.count(*) AS rows, coalesce(pg_catalog.sum({}), 0) AS total"
-        " FROM ({}) AS x"
-    ).format(_row_hash(table.columns), _projection(table, pages))
+    return _digest_query(table.identifier, _columns(table), pages)
+
+
+def stored_digest_query(table: Table) -> sql.Composed:
+    """The same query of the table as a manifest has it, for servers that were never looked at."""
+    columns = [(c.name, stored_codec(c.base_type, c.encoding)) for c in table.columns]
+    return _digest_query(sql.Identifier(table.schema_name, table.name), columns, None)
 
 
 def to_digest(total: int) -> str:
@@ -41,16 +47,34 @@ def add_digests(digests: Sequence[str]) -> str:
     return to_digest(sum(int(digest, 16) for digest in digests))
 
 
-def _projection(table: LiveTable, pages: tuple[int, int | None] | None) -> sql.Composed:
+def _columns(table: LiveTable) -> list[tuple[str, Codec]]:
+    return [(column.name, column.codec) for column in table.columns]
+
+
+def _digest_query(
+    table: sql.Identifier,
+    columns: Sequence[tuple[str, Codec]],
+    pages: tuple[int, int | None] | None,
+) -> sql.Composed:
+    return sql.SQL(
+        "SELECT pg_catalog.count(*) AS rows, coalesce(pg_catalog.sum({}), 0) AS total"
+        " FROM ({}) AS x"
+    ).format(_row_hash(columns), _projection(table, columns, pages))
+
+
+def _projection(
+    table: sql.Identifier,
+    columns: Sequence[tuple[str, Codec]],
+    pages: tuple[int, int | None] | None,
+) -> sql.Composed:
     exported = [
         sql.SQL("{} AS {}").format(
-            _apply(column.codec.export, sql.Identifier("t", column.name)),
-            sql.Identifier(f"c{number}"),
+            _apply(codec.export, sql.Identifier("t", name)), sql.Identifier(f"c{number}")
         )
-        for number, column in enumerate(table.columns)
+        for number, (name, codec) in enumerate(columns)
     ]
     return sql.SQL("SELECT {} FROM ONLY {} AS t{} OFFSET 0").format(
-        sql.SQL(", ").join(exported), table.identifier, _page_range(pages)
+        sql.SQL(", ").join(exported), table, _page_range(pages)
     )
 
 
@@ -64,11 +88,11 @@ def _page_range(pages: tuple[int, int | None] | None) -> sql.Composable:
     return bound + sql.SQL(" AND t.ctid < {}::pg_catalog.tid").format(f"({end},0)")
 
 
-def _row_hash(columns: Sequence[LiveColumn]) -> sql.Composed:
-    numbered = sorted(enumerate(columns), key=lambda pair: pair[1].name)
+def _row_hash(columns: Sequence[tuple[str, Codec]]) -> sql.Composed:
+    numbered = sorted(enumerate(columns), key=lambda pair: pair[1][0])
     values = [
-        _apply(column.codec.hashed, sql.SQL(cast(LiteralString, f"x.c{number}")))
-        for number, column in numbered
+        _apply(codec.hashed, sql.SQL(cast(LiteralString, f"x.c{number}")))
+        for number, (_, codec) in numbered
     ]
     # A record's hash is a linear sum over its columns, and so would be its sum over the rows:
     # values that change places between rows would not show. Hashed once more, they do.

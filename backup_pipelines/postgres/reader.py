@@ -16,13 +16,17 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from backup_pipelines.errors import Damaged, Failed
+from backup_pipelines.errors import Failed
 from backup_pipelines.manifest import Part
 from backup_pipelines.postgres.connection import with_defaults
 from backup_pipelines.postgres.introspect import LiveColumn, LiveTable
 from backup_pipelines.postgres.projection import export_query, to_digest
 from backup_pipelines.postgres.queries import query
-from backup_pipelines.storage.store import ObjectWriter, Store
+from backup_pipelines.storage.age import Recipients
+from backup_pipelines.storage.encrypting import EncryptingWriter
+from backup_pipelines.storage.object_writer import ObjectWriter
+from backup_pipelines.storage.reading import read_back
+from backup_pipelines.storage.store import Store
 
 # A second reader of 16 MB batches costs 100 MB of memory, one of these 50 MB, at the same speed;
 # the files grow by 1 %.
@@ -125,7 +129,11 @@ def file_schema(table: LiveTable) -> pa.Schema:
 
 
 def export_piece(
-    readers: Readers, store: Store, piece: Piece, key_of: Callable[[int, int], str]
+    readers: Readers,
+    store: Store,
+    piece: Piece,
+    key_of: Callable[[int, int], str],
+    recipients: Recipients | None = None,
 ) -> list[Part]:
     """Read one piece into as many parts as its size needs, each read back from the store.
 
@@ -144,11 +152,15 @@ def export_piece(
                 batches = cursor.fetch_record_batch()
             except adbc.Error as error:
                 raise Failed(f"{piece.table.qualified} cannot be read: {error}") from error
-            return _write_parts(store, piece, batches, key_of)
+            return _write_parts(store, piece, batches, key_of, recipients)
 
 
 def _write_parts(
-    store: Store, piece: Piece, batches: Any, key_of: Callable[[int, int], str]
+    store: Store,
+    piece: Piece,
+    batches: Any,
+    key_of: Callable[[int, int], str],
+    recipients: Recipients | None,
 ) -> list[Part]:
     schema = file_schema(piece.table)
     source = _batches(batches, piece.table)
@@ -156,9 +168,9 @@ def _write_parts(
     head = next(source, None)
     while head is not None or not parts:
         key = key_of(piece.number, len(parts))
-        with store.writer(key) as sink:
+        with store.writer(key, recipients) as sink:
             rows, total, head = _write_one(sink, schema, piece.table, head, source)
-        _read_back(store, key, sink)
+        read_back(store, key, sink.size_bytes, sink.sha256)
         first, end = piece.pages or (None, None)
         parts.append(
             Part(
@@ -175,7 +187,7 @@ def _write_parts(
 
 
 def _write_one(
-    sink: ObjectWriter,
+    sink: ObjectWriter | EncryptingWriter,
     schema: pa.Schema,
     table: LiveTable,
     head: pa.RecordBatch | None,
@@ -189,6 +201,8 @@ def _write_one(
         compression="zstd",
         compression_level=_ZSTD_LEVEL,
         use_dictionary=_few_valued(schema, head),  # pyright: ignore[reportArgumentType]
+        # A restore that reads other bytes than the verification before it must notice.
+        write_page_checksum=True,
     ) as writer:
         while head is not None and sink.size_bytes < _PART_BYTES:
             converted, hashes = convert(head, schema, table)
@@ -271,9 +285,3 @@ def _lock_now(connection: adbc.Connection, table: LiveTable) -> None:
             f"{table.qualified} cannot be locked for reading, an ALTER or TRUNCATE waits for it; "
             f"start again when that is over ({str(error).splitlines()[0]})"
         ) from error
-
-
-def _read_back(store: Store, key: str, sink: ObjectWriter) -> None:
-    size, sha256 = store.checksum(key)
-    if (size, sha256) != (sink.size_bytes, sink.sha256):
-        raise Damaged(f"{store.uri(key)} reads back different from what was written")

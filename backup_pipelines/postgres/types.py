@@ -5,7 +5,7 @@ binary reading is exact for every value, or exact within a range that is checked
 as PostgreSQL's own text everywhere else. Nothing is ever inferred from the data.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -127,6 +127,18 @@ def codec_for(
             codec.guard,
         )
     return codec
+
+
+def stored_codec(base_type: str, encoding: Encoding) -> Codec:
+    """The codec by which a manifest's column was hashed, from the manifest alone.
+
+    It fits a column of a domain as well, and one whose type has a cast to text that is a function.
+    """
+    schema, _, base = base_type.partition(".")
+    codec = _NATIVE.get(base) if (schema, encoding) == (_CATALOG, "native") else None
+    if codec is None:
+        return _BY_OUTPUT_FUNCTION
+    return replace(codec, export=f"{{}}::pg_catalog.{base}") if codec.export == "{}" else codec
 
 
 def _numeric(type_mod: int) -> Codec | None:

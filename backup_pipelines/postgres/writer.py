@@ -4,11 +4,11 @@ CSV with every value quoted keeps NULL (nothing) and '' (two quotes) apart, and 
 input functions read the text forms exactly (HAZARDS.md, "Types").
 """
 
+from binascii import hexlify
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from typing import Any, cast
 
-import numpy as np
 import psycopg
 import pyarrow as pa
 import pyarrow.compute
@@ -29,15 +29,20 @@ _CSV = pacsv.WriteOptions(include_header=False, quoting_style="all_valid")
 # Its functions are made when it is imported, so that no type checker knows them.
 _compute: Any = pyarrow.compute
 
-# Two hex digits for every byte, to be looked up by whole arrays at a time.
-_HEX = np.frombuffer(b"".join(b"%02x" % value for value in range(256)), dtype="S2")
-
 
 def stored_batches(store: Store, table: Table, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The rows of a table from all its parts, the named columns only; raises Damaged."""
     for part in table.parts:
         try:
-            with pq.ParquetFile(store.open_input(part.key)) as file:
+            with pq.ParquetFile(
+                store.open_input(part.key), page_checksum_verification=True
+            ) as file:
+                # The pages have checksums, the footer that says where they are has none.
+                if file.metadata.num_rows != part.rows:
+                    raise Damaged(
+                        f"{store.uri(part.key)} has {file.metadata.num_rows:,} rows instead of "
+                        f"{part.rows:,}"
+                    )
                 # By number: to Parquet the name "a" means "a.b" as well. A row group at a time:
                 # it is as large as one batch of the reader, however large a single row is.
                 wanted = [file.schema_arrow.get_field_index(name) for name in columns]
@@ -98,23 +103,25 @@ def _printable(values: pa.Array) -> pa.Array:
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
     if pa.types.is_fixed_size_binary(values.type):
-        return _hex_of(values.cast(pa.binary()), prefix="")
+        return hex_of(values.cast(pa.binary()), prefix="")
     if pa.types.is_binary(values.type):
-        return _hex_of(values, prefix="\\x")
+        return hex_of(values, prefix="\\x")
     return values
 
 
-def _hex_of(values: pa.Array, prefix: str) -> pa.Array:
+def hex_of(values: pa.Array, prefix: str) -> pa.Array:
     """Hex digits of every value, computed on the whole buffer at once."""
-    offsets = np.frombuffer(values.buffers()[1], dtype=np.int32)
-    offsets = offsets[values.offset : values.offset + len(values) + 1]
-    data = values.buffers()[2]
-    raw = np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, np.uint8)
-    raw = raw[offsets[0] : offsets[-1]] if len(offsets) else raw
-    digits = pa.py_buffer(_HEX[raw].tobytes())
-    ends = pa.py_buffer(((offsets - offsets[0]).astype(np.int64) * 2).tobytes())
-    text = pa.Array.from_buffers(pa.large_string(), len(values), [None, ends, digits])
     kind = pa.large_string()
+    if not len(values):
+        return pa.array([], kind)
+    _, ends, data = values.buffers()
+    bounds = pa.Array.from_buffers(
+        pa.int32(), len(values) + 1, [None, ends], offset=values.offset
+    ).cast(pa.int64())
+    first, last = bounds[0].as_py(), bounds[len(values)].as_py()
+    digits = pa.py_buffer(hexlify(memoryview(data)[first:last]) if data is not None else b"")
+    doubled = _compute.multiply(_compute.subtract(bounds, first), 2).buffers()[1]
+    text = pa.Array.from_buffers(kind, len(values), [None, doubled, digits])
     joined = _compute.binary_join_element_wise(
         pa.scalar(prefix, kind), cast(Any, text), pa.scalar("", kind)
     )

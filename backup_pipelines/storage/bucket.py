@@ -8,9 +8,13 @@ from urllib.parse import urlsplit
 from backup_pipelines.errors import Failed, NoStore, Refused
 from backup_pipelines.storage import policies, s3
 from backup_pipelines.storage.store import Store
+from backup_pipelines.storage.variables import USUAL, Variables
 
 # Parts of broken uploads cost money and show in no listing; no backup uploads for a week.
 _ABORT_DAYS = 7
+
+# Time to notice that somebody has removed backups, and to bring them back.
+_OLD_DAYS = 30
 
 # Seconds for one request, as with the first contact in s3.py.
 _CONNECT, _READ = 5, 15
@@ -36,11 +40,12 @@ _LIFECYCLE = {
 }
 
 
-def ensure(url: str) -> list[str]:
+def ensure(url: str, variables: Variables = USUAL, *, object_lock: bool = False) -> list[str]:
     """Make the bucket of a store's URL if there is none; gives what is left for people to do.
 
-    A bucket that exists is left as it is, and so is a folder. Raises Refused with the policy to
-    grant when the bucket may be neither read nor created, and Failed when the server is away.
+    With `object_lock` it is made so that its objects can be locked. A bucket that exists is left
+    as it is, and so is a folder. Raises Refused with the policy to grant when the bucket may be
+    neither read nor created, and Failed when the server is away.
     """
     parts = urlsplit(url)
     if parts.scheme != "s3":
@@ -49,36 +54,43 @@ def ensure(url: str) -> list[str]:
 
     bucket, prefix = parts.netloc, parts.path.strip("/")
     try:
-        client = _client()
-        if _exists(client, bucket) or _is_listed(url):
+        asked = client(variables)
+        if _exists(asked, bucket) or _is_listed(url, variables):
             return []
-        _create(client, bucket)
-        return [f"created the bucket {bucket}, private", *_settled(client, bucket)]
+        _create(asked, bucket, s3.region(variables), object_lock=object_lock)
+        made = f"created the bucket {bucket}, private" + ", with Object Lock" * object_lock
+        return [made, *_settled(asked, bucket, object_lock=object_lock)]
     except ClientError as error:
-        raise _refused(error, bucket, prefix) from error
+        raise _refused(error, bucket, prefix, variables, object_lock=object_lock) from error
     except BotoCoreError as error:
-        server = s3.endpoint_url() or "Amazon S3"
+        server = s3.endpoint_url(variables) or "Amazon S3"
         reason = " ".join(str(error).split())
         raise Failed(f"the store failed at {url}: {server} cannot be asked ({reason})") from error
 
 
-def _client() -> Any:
-    # obstore knows objects only; this takes half a second to import, on the way to a backup.
-    from boto3.session import Session
+def client(variables: Variables = USUAL, at_once: int = 1) -> Any:
+    """boto3's client for what obstore does not know, for so many requests at once.
+
+    Half a second of import, on the way to a backup.
+    """
     from botocore.config import Config
 
-    authority = s3.ca_bundle()
-    # Not the module's own session, which keeps the credentials of its first use for good.
-    return Session().client(
+    authority, endpoint = s3.ca_bundle(variables), s3.endpoint_url(variables)
+    # Not boto3's own session, which keeps the credentials of its first use for good.
+    return s3.session(variables).client(
         "s3",
-        endpoint_url=s3.endpoint_url() or None,
-        region_name=s3.region(),
-        verify=str(authority) if authority else None,
+        endpoint_url=endpoint or None,
+        region_name=s3.region(variables),
+        # Unset, it would be what AWS_CA_BUNDLE names.
+        verify=str(authority) if authority else (variables.is_own or None),
         config=Config(
             connect_timeout=_CONNECT,
             read_timeout=_READ,
+            max_pool_connections=at_once,
             retries={"mode": "standard", "max_attempts": 3},
-            s3={"addressing_style": "path"} if s3.endpoint_url() else {},
+            s3={"addressing_style": "path"} if endpoint else {},
+            # Those of the first store are no way to another.
+            ignore_configured_endpoint_urls=variables.is_own,
         ),
     )
 
@@ -90,29 +102,30 @@ def _exists(client: Any, bucket: str) -> bool:
         client.head_bucket(Bucket=bucket)
     except ClientError as error:
         # 403 is the answer, too, to whoever may list below a prefix only.
-        if _status(error) in (403, 404):
+        if status(error) in (403, 404):
             return False
         # In another region, which the store's own client tells better.
-        if _status(error) != 301:
+        if status(error) != 301:
             raise
     return True
 
 
-def _is_listed(url: str) -> bool:
+def _is_listed(url: str, variables: Variables) -> bool:
     try:
-        Store(url).folders("")
+        Store(url, variables).folders("")
     except (NoStore, Failed):
         return False
     return True
 
 
-def _create(client: Any, bucket: str) -> None:
+def _create(client: Any, bucket: str, region: str, *, object_lock: bool) -> None:
     from botocore.exceptions import ClientError
 
-    region = s3.region()
     where: dict[str, Any] = (
         {} if region in _UNNAMED else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     )
+    if object_lock:
+        where["ObjectLockEnabledForBucket"] = True
     try:
         client.create_bucket(Bucket=bucket, **where)
     except ClientError:
@@ -121,7 +134,7 @@ def _create(client: Any, bucket: str) -> None:
             raise
 
 
-def _settled(client: Any, bucket: str) -> Iterator[str]:
+def _settled(client: Any, bucket: str, *, object_lock: bool) -> Iterator[str]:
     """Set what a new bucket of backups needs; gives what the server would not set."""
 
     def block_public_access() -> None:
@@ -136,9 +149,17 @@ def _settled(client: Any, bucket: str) -> Iterator[str]:
         f"set a lifecycle rule on {bucket} that aborts unfinished multipart uploads after "
         f"{_ABORT_DAYS} days",
     )
-    yield (
-        f"switch versioning on for {bucket}: then nobody who may only write can destroy a backup"
+    rule = (
+        f"let a lifecycle rule remove its old versions (NoncurrentVersionExpiration, {_OLD_DAYS} "
+        "days, and ExpiredObjectDeleteMarker), which is what pruned objects become"
     )
+    if object_lock:
+        yield f"for the room in {bucket}, {rule}"
+    else:
+        yield (
+            f"switch versioning on for {bucket}: then nobody who may only write can destroy a "
+            f"backup; and {rule}"
+        )
 
 
 def _tried(change: Callable[[], None], advice: str) -> Iterator[str]:
@@ -147,25 +168,30 @@ def _tried(change: Callable[[], None], advice: str) -> Iterator[str]:
     try:
         change()
     except ClientError as error:
-        yield f"{advice} by hand: the server refused it ({_code(error)})"
+        yield f"{advice} by hand: the server refused it ({code(error)})"
 
 
-def _refused(error: Any, bucket: str, prefix: str) -> Refused:
-    server = s3.endpoint_url() or "Amazon S3"
-    begun = f"the bucket {bucket} can be neither read nor created at {server} ({_code(error)})"
-    if _code(error) in ("BucketAlreadyExists", "InvalidBucketName"):
-        return Refused(f"{begun}: choose another name in BACKUP_STORE_URL")
-    policy = json.dumps(policies.to_create(bucket, prefix), indent=2)
+def _refused(
+    error: Any, bucket: str, prefix: str, variables: Variables, *, object_lock: bool
+) -> Refused:
+    server = s3.endpoint_url(variables) or "Amazon S3"
+    begun = f"the bucket {bucket} can be neither read nor created at {server} ({code(error)})"
+    if code(error) in ("BucketAlreadyExists", "InvalidBucketName"):
+        return Refused(f"{begun}: choose another name in {variables.url_env}")
+    policy = json.dumps(policies.to_create(bucket, prefix, object_lock=object_lock), indent=2)
     return Refused(
-        f"{begun}: check BACKUP_STORE_URL and the AWS_* variables, create the bucket, or grant "
-        f"this policy (without its first statement where the bucket exists):\n{policy}"
+        f"{begun}: check {variables.url_env} and the {variables.name('AWS_')}* variables, create "
+        "the bucket, or grant this policy (without its first statement where the bucket exists):\n"
+        f"{policy}"
     )
 
 
-def _status(error: Any) -> int:
+def status(error: Any) -> int:
+    """The HTTP status of a refused request."""
     return int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0))
 
 
-def _code(error: Any) -> str:
+def code(error: Any) -> str:
+    """The server's code for why it refused a request."""
     code = str(error.response["Error"].get("Code", ""))
     return f"{code} Forbidden" if code == "403" else code

@@ -69,8 +69,10 @@ def _reason(text: str, server: str) -> str:
     certificate = _CERTIFICATE.search(text)
     if certificate is not None:
         return f"{server} is not trusted ({certificate[1]}): name its authority in AWS_CA_BUNDLE"
+    cause = next(iter(_CAUSE.findall(text)), "no answer")
+    if "kind: Interrupted" in text:
+        return f"{server} broke the connection off ({cause})"
     if "kind: Connect" in text:
-        cause = next(iter(_CAUSE.findall(text)), "no answer")
         return f"{server} cannot be reached ({cause}): check AWS_ENDPOINT_URL"
     if "kind: Timeout" in text:
         return f"{server} did not answer in time"

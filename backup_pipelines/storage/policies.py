@@ -3,7 +3,7 @@
 docs/operations.md shows them; a test runs a backup, a restore and a prune with nothing else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 Host = Literal["backup", "restore", "prune"]
@@ -15,6 +15,11 @@ _LIST = ("s3:ListBucket", "s3:GetBucketLocation")
 # s3:PutObject covers every request of a multipart upload but taking it back.
 _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 
+# Whether the bucket locks objects, and until when an object is locked.
+_ASK_BUCKET = ("s3:GetBucketObjectLockConfiguration",)
+_SEE_LOCKS = ("s3:GetObjectRetention",)
+_LOCK = ("s3:PutObjectRetention",)
+
 _CREATE = (
     "s3:CreateBucket",
     "s3:PutBucketPublicAccessBlock",
@@ -22,31 +27,38 @@ _CREATE = (
     "s3:GetBucketVersioning",
 )
 
+# Asked of whoever makes a bucket with Object Lock, which brings versioning with it.
+_CREATE_LOCKING = ("s3:PutBucketObjectLockConfiguration", "s3:PutBucketVersioning")
+
 Policy = Mapping[str, Any]
 
 
-def of_host(host: Host, bucket: str, prefix: str) -> Policy:
+def of_host(host: Host, bucket: str, prefix: str, *, object_lock: bool = False) -> Policy:
     """The least that a host needs in a bucket that exists.
 
     Backup and restore hosts may remove only inside `backups/`: what a failed backup or safety
-    backup left, which no manifest names. The bucket's versioning keeps what they remove.
+    backup left, which no manifest names. The bucket's versioning keeps what they remove. With
+    `object_lock` they lock what they make, and who prunes sees the locks; nobody may bypass them.
     """
     objects = "/".join(filter(None, (bucket, prefix, "*")))
     backups = "/".join(filter(None, (bucket, prefix, "*/backups/*")))
     removable = objects if host == "prune" else backups
+    locks = _SEE_LOCKS if host == "prune" else _LOCK + _SEE_LOCKS
     return _policy(
-        ("ListTheBucket", _LIST, bucket),
+        ("ListTheBucket", _LIST + (_ASK_BUCKET if object_lock else ()), bucket),
         ("ReadAndWriteObjects", _READ + _WRITE, objects),
         ("RemoveObjects", ("s3:DeleteObject",), removable),
+        *([("LockBackups", locks, backups)] if object_lock else []),
     )
 
 
-def to_create(bucket: str, prefix: str) -> Policy:
+def to_create(bucket: str, prefix: str, *, object_lock: bool = False) -> Policy:
     """What the first backup needs to make the bucket as well."""
-    statements: Sequence[Any] = of_host("backup", bucket, prefix)["Statement"]
+    granted = of_host("backup", bucket, prefix, object_lock=object_lock)
+    create = _CREATE + (_CREATE_LOCKING if object_lock else ())
     return {
         "Version": "2012-10-17",
-        "Statement": [_statement("CreateTheBucket", _CREATE, bucket), *statements],
+        "Statement": [_statement("CreateTheBucket", create, bucket), *granted["Statement"]],
     }
 
 

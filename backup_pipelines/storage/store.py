@@ -4,25 +4,28 @@ Objects are written once and never changed (DESIGN.md, "A manifest is written on
 """
 
 import hashlib
-import io
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, S3Store
 
+from backup_pipelines import layout
 from backup_pipelines.errors import Refused
-from backup_pipelines.storage import explain, s3, write_once
+from backup_pipelines.storage import age, explain, s3, write_once
+from backup_pipelines.storage.attempts import repeated
+from backup_pipelines.storage.encrypting import EncryptingWriter
 from backup_pipelines.storage.input import Input
+from backup_pipelines.storage.object_writer import ObjectWriter
+from backup_pipelines.storage.variables import USUAL, Variables
 
 # S3 wants parts of at least 5 MB; 8 MB at two at a time keeps an upload's memory at 16 MB.
 _UPLOAD_CHUNK = 8 * 1024 * 1024
@@ -44,9 +47,10 @@ class StoredObject:
 class Store:
     """Objects under one URL, `file:///dir` or `s3://bucket/prefix`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, variables: Variables = USUAL) -> None:
         """Open the store at `url`; raises Refused when the URL is of no known kind."""
         self.url = url.rstrip("/")
+        self.variables = variables
         parts = urlsplit(url)
         self._folder: Path | None = None
         self._s3: s3.S3 | None = None
@@ -58,10 +62,10 @@ class Store:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._local = LocalStore(self._folder)
         elif parts.scheme == "s3" and parts.netloc:
-            self._s3 = s3.open_bucket(parts.netloc, parts.path.strip("/"))
+            self._s3 = s3.open_bucket(parts.netloc, parts.path.strip("/"), variables)
         else:
             raise Refused(
-                f"BACKUP_STORE_URL {url!r} is not a store: write file:///folder or "
+                f"{variables.url_env} {url!r} is not a store: write file:///folder or "
                 "s3://bucket/prefix"
             )
 
@@ -73,6 +77,10 @@ class Store:
     def uri(self, key: str) -> str:
         """The whole address of an object, for people and for other tools."""
         return f"{self.url}/{key}"
+
+    def local_path(self, key: str) -> Path | None:
+        """The file of an object, if the store is a folder; the object need not exist."""
+        return None if self._folder is None else self._folder / key
 
     def put_new(self, key: str, data: bytes) -> None:
         """Write an object that must not exist yet; raises Failed when it does."""
@@ -87,6 +95,14 @@ class Store:
         """The whole object; raises Damaged when it is missing."""
         with self._explained(key):
             return bytes(obstore.get(self._store, key).bytes())
+
+    def content(self, key: str) -> bytes:
+        """What an object holds, decrypted where it is encrypted.
+
+        Raises Damaged when it is missing or no whole age file, NotOpened without its identity.
+        """
+        data = self.get(key)
+        return age.decrypt(data, self.uri(key)) if layout.is_encrypted(key) else data
 
     def chunks(self, key: str) -> Iterator[bytes]:
         """The object in pieces of about 4 MB; raises Damaged when it is missing."""
@@ -111,14 +127,38 @@ class Store:
                 return False
         return True
 
-    def open_input(self, key: str) -> Input:
-        """The object as a seekable file, for readers of Parquet footers."""
+    def links(self, keys: Sequence[str], lifetime: timedelta) -> list[str]:
+        """Links by which anybody who has them can read the objects for so long.
+
+        Raises Refused for a folder, which has no server to ask.
+        """
+        store = self._store
+        if isinstance(store, LocalStore):
+            raise Refused(
+                f"{self.url} is a folder, and links need a server: copy the files, or make one of "
+                "the whole backup with `backup-pipelines download`"
+            )
+        with self._explained(keys[0] if keys else ""):
+            return list(obstore.sign(store, "GET", list(keys), lifetime))
+
+    def open_input(self, key: str) -> Input | IO[bytes]:
+        """What an object holds as a seekable file, for readers of Parquet footers.
+
+        One that is encrypted is decrypted as a whole, into a file without a name. Raises as
+        `content`.
+        """
+        if layout.is_encrypted(key):
+            return age.decrypted_file(self.chunks(key), self.uri(key))
         with self._explained(key):
             reader = obstore.open_reader(self._store, key, buffer_size=_READ_CHUNK)
         return Input(reader, lambda: self._fetched(key), lambda: self._explained(key))
 
-    def writer(self, key: str) -> "ObjectWriter":
+    def writer(
+        self, key: str, recipients: age.Recipients | None = None
+    ) -> ObjectWriter | EncryptingWriter:
         """A stream into a new object; an exception in its `with` block publishes nothing.
+
+        With recipients, an age file for them is stored, and counted and hashed.
 
         Raises Failed when the object exists; no server takes a condition for this kind of write.
         """
@@ -128,19 +168,29 @@ class Store:
         upload = obstore.open_writer(
             self._store, key, buffer_size=_UPLOAD_CHUNK, max_concurrency=_UPLOADS_AT_ONCE
         )
-        return ObjectWriter(upload, lambda: self._explained(key))
+        writer = ObjectWriter(upload, lambda: self._explained(key), lambda: self.checksum(key))
+        return EncryptingWriter(writer, recipients) if recipients else writer
 
     def objects(self, prefix: str) -> Iterator[StoredObject]:
         """Every object under a folder, `prefix` ending in a slash."""
+
+        def listed() -> list[StoredObject]:
+            return [
+                StoredObject(found["path"], found["size"], found["last_modified"])
+                for batch in obstore.list(self._store, prefix)
+                for found in batch
+            ]
+
         with self._explained(prefix):
-            for batch in obstore.list(self._store, prefix):
-                for found in batch:
-                    yield StoredObject(found["path"], found["size"], found["last_modified"])
+            yield from repeated(listed, patient=self._answered)
 
     def folders(self, prefix: str) -> list[str]:
         """The names of the folders directly under `prefix`, sorted."""
         with self._explained(prefix):
-            found = obstore.list_with_delimiter(self._store, prefix)["common_prefixes"]
+            listed = repeated(
+                lambda: obstore.list_with_delimiter(self._store, prefix), patient=self._answered
+            )
+        found = listed["common_prefixes"]
         return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in found)
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -153,7 +203,7 @@ class Store:
         elif keys:
             # A thousand in one request; S3 has no error for those that are not there.
             with self._explained(keys[0]):
-                obstore.delete(store, keys)
+                repeated(lambda: obstore.delete(store, keys), patient=self._answered)
 
     def delete_folder(self, prefix: str) -> int:
         """Remove everything under `prefix`, which ends in a slash; returns how many objects.
@@ -192,53 +242,6 @@ class Store:
         except (BaseError, OSError) as error:
             self._answered |= isinstance(error, (FileNotFoundError, AlreadyExistsError))
             bucket, server = (self._s3.bucket, self._s3.server) if self._s3 else ("", "")
-            raise explain.explained(error, self.uri(key), bucket, server) from error
+            said = explain.explained(error, self.uri(key), bucket, server)
+            raise type(said)(self.variables.in_words(str(said))) from error
         self._answered = True
-
-
-class ObjectWriter(io.RawIOBase):
-    """A file that pyarrow can write to; counts and hashes what passes through."""
-
-    def __init__(self, upload: Any, explained: Callable[[], AbstractContextManager[None]]) -> None:
-        super().__init__()
-        self._upload: Any = upload
-        self._explained = explained
-        self._hash = hashlib.sha256()
-        self.size_bytes = 0
-
-    @property
-    def sha256(self) -> str:
-        """Hash of everything written so far."""
-        return self._hash.hexdigest()
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.size_bytes
-
-    def write(self, data: Any, /) -> int:
-        view = memoryview(data).cast("B")
-        with self._explained():
-            self._upload.write(bytes(view))
-        self._hash.update(view)
-        self.size_bytes += len(view)
-        return len(view)
-
-    def close(self) -> None:
-        # pyarrow closes its sink; publishing is decided by how the with block is left.
-        return
-
-    def __enter__(self) -> "ObjectWriter":
-        self._upload.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._explained():
-            self._upload.__exit__(kind, error, trace)
-        super().close()

@@ -1,0 +1,1 @@
+"""What lies beside every backup, so that it can be restored without this package."""
