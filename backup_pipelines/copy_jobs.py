@@ -13,6 +13,7 @@ import dagster as dg
 from backup_pipelines import metadata, operations, operators, partitions
 from backup_pipelines.config import CopyConfig
 from backup_pipelines.errors import Damaged, Failed, NoStore, Refused
+from backup_pipelines.notices import DAMAGED_COPIES
 from backup_pipelines.op_jobs import configured_op_job
 from backup_pipelines.progress import sparse
 from backup_pipelines.resources import BackupEnvironment
@@ -54,7 +55,8 @@ def copy_jobs(system: System) -> list[dg.JobDefinition]:
             copy,
             CopyConfig,
             description=f"Copy the backups of {name} that the second store lacks, read each object "
-            "back there, and remove from it what its retention no longer keeps.",
+            "back there, verify the copies in rotation, and remove what its retention no longer "
+            "keeps.",
             own_pool=partitions.copy_pool(name),
         )
     ]
@@ -92,13 +94,25 @@ def _copy(
         raise Refused(f"{system.system} has no second store")
     _ensure_bucket(context, second)
     done: list[Copied] = []
+    report = sparse(context.log.info)
     work.details |= {"copied": [], "bytes": 0}
-    found = copying.copy_missing(
-        first, second, system, spec.retention, operator=operator, report=sparse(context.log.info)
-    )
-    for one in found:
-        done.append(one)
-        _note(context, work, one)
+
+    def copy_missing() -> None:
+        rule = spec.retention
+        for one in copying.copy_missing(
+            first, second, system, rule, operator=operator, report=report
+        ):
+            done.append(one)
+            _note(context, work, one)
+
+    copy_missing()
+    damaged = copying.verify_due(second, system, operator=operator, report=report)
+    if damaged:
+        work.details[DAMAGED_COPIES] = ", ".join(damaged)
+        for problem in damaged.values():
+            context.log.error(problem)
+        # What the first store still has, puts them right.
+        copy_missing()
     pinned = copying.mirror_pins(first, second, system.system, operator=operator)
     pruned = None
     # As in the first store, removals follow new backups: a look at a store, such as that after a
@@ -172,6 +186,7 @@ def _show(
         "bytes": work.details["bytes"],
         "given_up": [one.id for one in done if one.gone],
         "problems": problems,
+        "damaged": work.details.get(DAMAGED_COPIES, ""),
         "pins_changed": pinned,
         "removed": removed,
         "refused": refused,
@@ -183,6 +198,7 @@ def _show(
     shown = {
         "copied": ", ".join(document["copied"]),
         "bytes": document["bytes"],
+        "damaged": document["damaged"],
         "removed": ", ".join(removed),
         "frozen": ", ".join(document["frozen"]),
     }

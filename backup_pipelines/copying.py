@@ -8,7 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from backup_pipelines import catalog, layout, leftovers, manifest, removal, state_log, verify
+from backup_pipelines import (
+    catalog,
+    layout,
+    leftovers,
+    manifest,
+    removal,
+    rotation,
+    state_log,
+    verify,
+)
 from backup_pipelines.archive import objects_of
 from backup_pipelines.catalog import Listing
 from backup_pipelines.errors import Damaged, Failed
@@ -116,6 +125,26 @@ def copy_backup(
     _seal(second, entry, document)
     size = sum(one.size_bytes for one in objects.values())
     return Copied(entry.id, len(objects), size, kept)
+
+
+def verify_due(
+    second: Store, system: System, *, operator: str, report: Report, now: datetime | None = None
+) -> dict[str, str]:
+    """Verify the copies whose turn it is in the rotation; gives what is wrong with damaged ones.
+
+    Each comes up within the YAML's `verify.days`, if this is called once a day. Raises Failed when
+    the store cannot be read.
+    """
+    at, found = now or datetime.now(UTC), catalog.listing(second, system.system)
+    entries = [one for one in found.entries if one.manifest.id not in found.states.removing]
+    by_id = {one.manifest.id: one.manifest for one in entries}
+    damaged: dict[str, str] = {}
+    for backup_id in rotation.due_for_verification(entries, system.verify.days, at):
+        try:
+            verify.check(second, by_id[backup_id], report=report, operator=operator, now=now)
+        except Damaged as error:
+            damaged[backup_id] = str(error)
+    return damaged
 
 
 def mirror_pins(first: Store, second: Store, system: str, *, operator: str) -> list[str]:

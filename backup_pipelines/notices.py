@@ -9,6 +9,9 @@ from backup_pipelines.settings import Severity, Topic
 NOT_LOCKED = "not_locked"
 """The detail of a record that says which backups could not be locked, and why."""
 
+DAMAGED_COPIES = "damaged_copies"
+"""The detail of a record that says which copies in the second store were found damaged."""
+
 # What people subscribe to is less fine than what is recorded.
 _COARSER: dict[str, Topic] = {"restore_into": "restore"}
 
@@ -28,7 +31,7 @@ _AFTER_FAILURE: dict[str, str] = {
 
 
 # Details of a record that tell what went wrong beside an operation that is done.
-_BESIDE = (NOT_LOCKED, "not_copied")
+_BESIDE = (NOT_LOCKED, DAMAGED_COPIES)
 
 
 def event_of(system: str, happened: Happened) -> Event | None:

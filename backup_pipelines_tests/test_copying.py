@@ -201,6 +201,24 @@ def test_a_damaged_copy_is_put_right(store: Store, second: Store) -> None:
     assert content(second) == whole
 
 
+def test_copies_are_verified_in_rotation(store: Store, second: Store, sealed: Manifest) -> None:
+    """A copy whose bytes rot is found when its turn comes, and the next copy puts it right."""
+    rule, of = RetentionSpec(), system().model_copy(update={"system": "sample"})
+    [_] = copying.copy_missing(store, second, of, rule, operator="ann", report=ignore)
+    copied_at = catalog.states(second, "sample").intact[sealed.id]
+    assert copying.verify_due(second, of, operator="ann", report=ignore) == {}
+    assert catalog.states(second, "sample").intact[sealed.id] > copied_at
+    part = Path(second.url.removeprefix("file://")) / sealed.tables[0].parts[0].key
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    found = copying.verify_due(second, of, operator="ann", report=ignore)
+    assert list(found) == [sealed.id]
+    assert "other bytes than were written" in found[sealed.id]
+    [done] = copying.copy_missing(store, second, of, rule, operator="ann", report=ignore)
+    assert (done.id, part.read_bytes()) == (sealed.id, whole)
+    assert catalog.states(second, "sample").damaged == {}
+
+
 @pytest.mark.parametrize("harm", ["flipped", "missing"])
 def test_a_damaged_source(store: Store, second: Store, harm: str) -> None:
     """A backup whose objects are damaged in the first is told of, and keeps no other back."""

@@ -125,6 +125,21 @@ def test_copies_follow_backups(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> N
     assert [node.definition.pool for node in job.nodes] == ["shop/copy"]  # type: ignore[union-attr]
 
 
+def test_a_copy_that_rots_is_put_right(pair: Pair) -> None:
+    """The run that finds a copy damaged puts it right from the first store, and says so."""
+    shop, second = pair.shop, pair.second
+    entry = catalog.load(shop.store, "shop", shop.backup())
+    assert pair.copy().success
+    part = Path(second.url.removeprefix("file://")) / entry.tables[0].parts[0].key
+    whole = part.read_bytes()
+    part.write_bytes(b"rot" + whole[3:])
+    assert pair.copy().success
+    assert part.read_bytes() == whole
+    [newest, _] = [one for one in audit.records(shop.store, "shop") if one.operation == "copy"]
+    assert newest.details["damaged_copies"] == entry.id
+    assert newest.details["copied"] == [entry.id]
+
+
 def test_a_dead_second_store(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Backups and prunes go on as ever, copies fail with a sentence, and are tried ever later."""
     shop = pair.shop
