@@ -4,7 +4,15 @@ from pathlib import Path
 
 import dagster as dg
 
-from backup_pipelines import catalog, catalog_sync, metadata, operations, operators, partitions
+from backup_pipelines import (
+    catalog,
+    catalog_sync,
+    lock_ops,
+    metadata,
+    operations,
+    operators,
+    partitions,
+)
 from backup_pipelines.config import UploadConfig
 from backup_pipelines.op_jobs import configured_op_job
 from backup_pipelines.progress import sparse
@@ -51,6 +59,7 @@ def _upload(
             f"{done.objects:,} objects, {done.bytes:,} bytes are as written; "
             f"{done.kept:,} were there already"
         )
+        lock_ops.lock_due(context, system, store, work)
         catalog_sync.sync(context.instance, store, name)
         counts = {"objects": done.objects, "bytes": done.bytes, "kept": done.kept}
         row = catalog.row(done.entry, catalog.states(store, name))

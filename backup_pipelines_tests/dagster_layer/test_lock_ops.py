@@ -2,17 +2,19 @@
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from backup_pipelines import PostgresBackup, audit, catalog, layout, notices
+from backup_pipelines import PostgresBackup, archive, audit, catalog, layout, notices
 from backup_pipelines.settings_storage import ObjectLockSpec
 from backup_pipelines.storage import bucket
 from backup_pipelines.storage.object_lock import Locks
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, Shop
 from backup_pipelines_tests.dagster_layer.test_assets import failure
+from backup_pipelines_tests.fix_backup import ignore
 from backup_pipelines_tests.fix_s3 import S3Server
 from backup_pipelines_tests.s3_proxy import Proxy, proxied
 
@@ -88,6 +90,17 @@ class TestInABucket:
         message, code = failure(shop.run("shop_delete", undone))
         assert code == 2
         assert "is locked until" in message
+
+    def test_an_uploaded_backup_is_locked(self, shop: Shop, store: Store, tmp_path: Path) -> None:
+        """The backup of an archive is locked by the upload that puts it back."""
+        entry, file = catalog.load(store, "shop", shop.backup()), tmp_path / "archive.tar"
+        archive.download(store, entry, file, report=ignore)
+        store.delete_folder(layout.backup_prefix("shop", entry.id))
+        locks, manifest = Locks(store), layout.manifest_key("shop", entry.id)
+        assert locks.of(manifest) is None
+        assert with_locks(shop).run("shop_upload", {"file": str(file)}).success
+        assert locks.of(manifest) is not None
+        assert newest(store).details["locked"] == 1
 
 
 def newest(store: Store) -> audit.Record:
