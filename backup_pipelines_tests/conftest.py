@@ -1,5 +1,7 @@
 """Fixtures live in plugin modules by what they start (`fix_*.py`)."""
 
+import signal
+
 pytest_plugins = [
     "backup_pipelines_tests.fix_postgres",
     "backup_pipelines_tests.fix_backup",
@@ -10,3 +12,12 @@ pytest_plugins = [
     "backup_pipelines_tests.fix_receivers",
     "backup_pipelines_tests.fix_s3",
 ]
+
+
+def pytest_configure() -> None:
+    """Let the commands that tests start be interrupted.
+
+    A shell that starts the tests in the background has them ignore SIGINT, which is inherited.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
