@@ -15,6 +15,10 @@ BackupType = Literal["manual", "scheduled", "module", "safety"]
 _PATTERN = re.compile(r"^([0-9]{8}T[0-9]{6}Z)-(manual|scheduled|module|safety)-([0-9a-f]{6})$")
 _TIME = "%Y%m%dT%H%M%SZ"
 
+# Of the six hex digits two tell when within the second, so that backups of one second sort by
+# their start: a system's lock keeps them further apart than that. The rest is chance.
+_TICKS, _SECOND = 256, 1_000_000
+
 
 @dataclass(frozen=True, order=True)
 class BackupId:
@@ -25,7 +29,9 @@ class BackupId:
     @classmethod
     def new(cls, backup_type: BackupType, at: datetime) -> "BackupId":
         """A fresh id for a backup of `backup_type` that starts `at` (an aware time)."""
-        return cls(f"{at.astimezone(UTC).strftime(_TIME)}-{backup_type}-{secrets.token_hex(3)}")
+        tick = at.microsecond * _TICKS // _SECOND
+        suffix = f"{tick:02x}{secrets.token_hex(2)}"
+        return cls(f"{at.astimezone(UTC).strftime(_TIME)}-{backup_type}-{suffix}")
 
     @classmethod
     def parse(cls, text: str) -> "BackupId":

@@ -34,10 +34,12 @@ def test_ids_sort_by_time(times: list[datetime], kinds: list[BackupType]) -> Non
         assert BackupId.is_valid(str(one))
 
 
-def test_ids_of_one_second_differ() -> None:
-    """Ids that are made in the same second are not the same."""
-    now = datetime.now(UTC)
-    assert len({BackupId.new("manual", now) for _ in range(100)}) == 100
+def test_ids_of_one_second_sort_by_their_start() -> None:
+    """Backups of one second are in the order in which they started, and no id is made twice."""
+    begun = datetime(2026, 1, 15, 2, tzinfo=UTC)
+    ids = [BackupId.new("manual", begun + timedelta(milliseconds=4 * n)) for n in range(250)]
+    assert ids == sorted(set(ids))
+    assert len({BackupId.new("manual", begun) for _ in range(3)}) == 3
 
 
 @pytest.mark.parametrize(
