@@ -112,6 +112,16 @@ class Listing:
         """The backups with what has become of them, newest first."""
         return [describe(entry, self.states) for entry in self.backups]
 
+    @property
+    def staying(self) -> list[CatalogEntry]:
+        """Those that are not being removed."""
+        return [one for one in self.entries if one.manifest.id not in self.states.removing]
+
+    @property
+    def good(self) -> list[Manifest]:
+        """The backups that are neither damaged nor being removed, newest first."""
+        return [one.manifest for one in self.staying if one.status == "completed"]
+
 
 def listing(store: Store, system: str) -> Listing:
     """Every backup of a system; one damaged manifest does not hide the others."""
@@ -145,11 +155,11 @@ def find(store: Store, system: str, backup: str) -> Manifest:
     if backup != LATEST:
         return _named(store, system, backup)
     found = listing(store, system)
-    full = [entry for entry in found.entries if entry.manifest.scope == "full"]
-    for entry in full:
-        if entry.status == "completed" and entry.manifest.id not in found.states.removing:
-            return entry.manifest
-    what = "no full backup yet" if not full else "no full backup that is whole"
+    newest = next((entry for entry in found.good if entry.scope == "full"), None)
+    if newest is not None:
+        return newest
+    is_any = any(entry.scope == "full" for entry in found.backups)
+    what = "no full backup that is whole" if is_any else "no full backup yet"
     raise NotFound(f"{system} has {what}; take one: backup-pipelines backup {system}")
 
 

@@ -141,7 +141,11 @@ def _note(context: dg.OpExecutionContext, work: operations.Operation, one: "Copi
         work.details["copied"].append(one.id)
         work.details["bytes"] += one.bytes
         context.log.info(f"{one.id}: {one.objects} objects, {one.bytes:,} bytes copied and read")
-    work.message = f"{len(work.details['copied'])} backups, {work.details['bytes']:,} bytes copied"
+    work.message = _counted(work)
+
+
+def _counted(work: operations.Operation) -> str:
+    return f"{len(work.details['copied'])} backups, {work.details['bytes']:,} bytes copied"
 
 
 def _prune(
@@ -192,7 +196,7 @@ def _show(
         "refused": refused,
         "frozen": [one.guard for one in pruned.frozen] if pruned else [],
     }
-    work.message = f"{len(document['copied'])} backups, {document['bytes']:,} bytes copied"
+    work.message = _counted(work)
     work.message += f"; {len(removed)} copies removed by retention" if removed else ""
     work.details |= {"removed": removed, "given_up": document["given_up"]}
     shown = {

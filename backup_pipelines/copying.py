@@ -63,13 +63,7 @@ def lacking(first: Listing, second: Listing, rule: RetentionSpec, now: datetime)
     for one in held(second, {}):
         both[one.id] = _joined(both.get(one.id, one), one)
     kept = {verdict.id for verdict in decide(rule, list(both.values()), now) if verdict.keep}
-    return [
-        one.manifest
-        for one in first.entries
-        if one.status == "completed"
-        and one.manifest.id in kept - there
-        and one.manifest.id not in first.states.removing
-    ]
+    return [entry for entry in first.good if entry.id in kept - there]
 
 
 def copy_missing(
@@ -135,8 +129,7 @@ def verify_due(
     Each comes up within the YAML's `verify.days`, if this is called once a day. Raises Failed when
     the store cannot be read.
     """
-    at, found = now or datetime.now(UTC), catalog.listing(second, system.system)
-    entries = [one for one in found.entries if one.manifest.id not in found.states.removing]
+    at, entries = now or datetime.now(UTC), catalog.listing(second, system.system).staying
     by_id = {one.manifest.id: one.manifest for one in entries}
     damaged: dict[str, str] = {}
     for backup_id in rotation.due_for_verification(entries, system.verify.days, at):

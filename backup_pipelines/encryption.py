@@ -1,12 +1,19 @@
 """Which backups are encrypted, to whom, and whether this machine can read them."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import partial
 
+from backup_pipelines import layout
 from backup_pipelines.errors import Damaged, Refused
-from backup_pipelines.manifest import Encryption, Manifest
+from backup_pipelines.manifest import DdlSection, Encryption, Manifest, Part
 from backup_pipelines.storage import age
 from backup_pipelines.storage.age import Recipients
+from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
+
+# As the store's: few calls, flat memory.
+_PIECE = 4 * 1024 * 1024
 
 BYTES_ONLY = "no identity here opens it: bytes only"
 """What is said of a verification that could not look inside."""
@@ -66,6 +73,30 @@ def _opens(entry: Manifest) -> bool:
         return is_opened(entry)
     except Damaged:
         return False
+
+
+def plain_pieces(store: Store, one: Part | DdlSection, advice: str) -> Iterator[bytes]:
+    """What an object of a backup holds, decrypted, in pieces.
+
+    Raises Damaged, with the advice, unless it is as its manifest says: of one that is not
+    encrypted only at its end. Raises NotOpened without an identity.
+    """
+    stored = _as_described(store, one, advice)
+    if not layout.is_encrypted(one.key):
+        yield from stored
+        return
+    with age.decrypted_file(stored, store.uri(one.key)) as file:
+        yield from iter(partial(file.read, _PIECE), b"")
+
+
+def _as_described(store: Store, one: Part | DdlSection, advice: str) -> Iterator[bytes]:
+    digest, size = hashlib.sha256(), 0
+    for chunk in store.chunks(one.key):
+        digest.update(chunk)
+        size += len(chunk)
+        yield chunk
+    if (size, digest.hexdigest()) != (one.size_bytes, one.sha256):
+        raise Damaged(f"{store.uri(one.key)} has other bytes than were written: {advice}")
 
 
 def refuse_closed(entry: Manifest) -> None:

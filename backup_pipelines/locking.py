@@ -62,7 +62,7 @@ def lock_due(
         locks = Locks(store)
         locks.refuse_unable()
         found = catalog.listing(store, system.system)
-        due = _unlocked(locks, spec, _lockable(found), now or datetime.now(UTC))
+        due = _unlocked(locks, spec, found.good, now or datetime.now(UTC))
     except BackupError as error:
         return Locked((), {"all backups": str(error)})
     for entry in due:
@@ -86,7 +86,7 @@ def unlocked(store: Store, system: System, found: Listing, now: datetime) -> lis
         return []
     locks = Locks(store)
     locks.refuse_unable()
-    return _unlocked(locks, system.object_lock, _lockable(found), now)
+    return _unlocked(locks, system.object_lock, found.good, now)
 
 
 def held_until(
@@ -112,6 +112,12 @@ def held_until(
     return held
 
 
+def locked_until(store: Store, system: System, found: Listing, backup_id: str) -> datetime | None:
+    """When one backup may be removed at the earliest; None when it may be now."""
+    until = held_until(store, system, found, [backup_id]).get(backup_id)
+    return until if until is not None and until > datetime.now(UTC) else None
+
+
 def in_words(until: datetime) -> str:
     """The end of a lock, for people."""
     return f"{until:%Y-%m-%d %H:%M} UTC"
@@ -128,11 +134,6 @@ def _able(store: Store, system: System) -> Locks | None:
         if system.object_lock is None:
             return None
         raise
-
-
-def _lockable(found: Listing) -> list[Manifest]:
-    bad = found.states.damaged.keys() | found.states.removing
-    return [entry for entry in found.backups if entry.id not in bad]
 
 
 def _unlocked(

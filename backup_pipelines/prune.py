@@ -151,8 +151,8 @@ def delete_backup(
         raise Refused(
             f"{backup_id} is pinned; if it shall go: backup-pipelines unpin {name} {backup_id}"
         )
-    until = locking.held_until(store, system, found, [backup_id]).get(backup_id)
-    if until is not None and until > datetime.now(UTC):
+    until = locking.locked_until(store, system, found, backup_id)
+    if until is not None:
         raise Refused(
             f"{backup_id} is locked until {locking.in_words(until)}: before that it cannot be "
             "deleted"

@@ -5,10 +5,8 @@ leaves the old backup whole or the new one; the next run finishes it.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import IO, TypeVar
+from typing import TypeVar
 
 from backup_pipelines import catalog, encryption, layout, leftovers, locking, pins, removal, verify
 from backup_pipelines.backup_id import BackupId
@@ -25,7 +23,7 @@ from backup_pipelines.system import System
 
 ALL = "all"
 
-_PIECE = 4 * 1024 * 1024
+_ADVICE = "verify its backup"
 
 Stored = TypeVar("Stored", Part, DdlSection)
 
@@ -108,9 +106,7 @@ def _original(found: Listing, entry: Manifest) -> Manifest | None:
 
 def _copy(found: Listing, entry: Manifest) -> Manifest | None:
     """A whole copy of this backup, which an earlier run has left beside it."""
-    bad = found.states.damaged.keys() | found.states.removing
-    copies = (one for one in found.backups if entry.id in one.copy_of and one.id not in bad)
-    return next(copies, None)
+    return next((one for one in found.good if entry.id in one.copy_of), None)
 
 
 def _refuse_unprovable(recipients: Recipients | None) -> None:
@@ -218,45 +214,18 @@ class _Work:
     def _written(self, one: Stored, key: str) -> tuple[Stored, str]:
         digest = hashlib.sha256()
         with self.store.writer(key, self.recipients) as out:
-            for piece in _plain(self.store, one):
+            for piece in encryption.plain_pieces(self.store, one, _ADVICE):
                 digest.update(piece)
                 out.write(piece)
         stored = {"key": key, "size_bytes": out.size_bytes, "sha256": out.sha256}
         return one.model_copy(update=stored), digest.hexdigest()
 
 
-def _plain(store: Store, one: Part | DdlSection) -> Iterator[bytes]:
-    """What an object holds, in pieces; raises Damaged unless it is as its manifest says.
-
-    Of one that is not encrypted only at its end.
-    """
-    if not layout.is_encrypted(one.key):
-        yield from _as_described(store, one)
-        return
-    with age.decrypted_file(_as_described(store, one), store.uri(one.key)) as file:
-        yield from _pieces(file)
-
-
 def _plain_sha256(store: Store, one: Part | DdlSection) -> str:
     digest = hashlib.sha256()
-    for piece in _plain(store, one):
+    for piece in encryption.plain_pieces(store, one, _ADVICE):
         digest.update(piece)
     return digest.hexdigest()
-
-
-def _as_described(store: Store, one: Part | DdlSection) -> Iterator[bytes]:
-    digest, size = hashlib.sha256(), 0
-    for chunk in store.chunks(one.key):
-        digest.update(chunk)
-        size += len(chunk)
-        yield chunk
-    if (size, digest.hexdigest()) != (one.size_bytes, one.sha256):
-        raise Damaged(f"{store.uri(one.key)} has other bytes than were written: verify its backup")
-
-
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    while piece := file.read(_PIECE):
-        yield piece
 
 
 def _remove(
@@ -270,8 +239,8 @@ def _remove(
 ) -> str:
     """Remove the original; returns why it is still there, if it is."""
     now = catalog.listing(store, system.system)
-    until = locking.held_until(store, system, now, [original.id]).get(original.id)
-    if until is not None and until > datetime.now(UTC):
+    until = locking.locked_until(store, system, now, original.id)
+    if until is not None:
         return f"it is locked until {locking.in_words(until)}"
     removed = removal.remove(
         store,

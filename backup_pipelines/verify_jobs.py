@@ -79,8 +79,7 @@ def _verify_due(
     store, now = environment.store(), datetime.now(UTC)
     # Of an earlier backup that could not be locked.
     lock_ops.lock_due(context, system, store)
-    found = catalog.listing(store, system.system)
-    entries = [e for e in found.entries if e.manifest.id not in found.states.removing]
+    entries = catalog.listing(store, system.system).staying
     period = rotation.period_of(system.verify.schedule, now)
     due = rotation.due_for_verification(entries, system.verify.days, now, period)
     by_id = {entry.manifest.id: entry.manifest for entry in entries}

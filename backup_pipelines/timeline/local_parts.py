@@ -4,19 +4,17 @@ Plain parts of a folder store are read where they are. Others are fetched, and d
 private folder that is removed at the end.
 """
 
-import hashlib
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from backup_pipelines import layout
+from backup_pipelines import encryption, layout
 from backup_pipelines.errors import Damaged, Failed, Refused
 from backup_pipelines.manifest import Part, Table
-from backup_pipelines.storage import age
 from backup_pipelines.storage.reading import read_again
 from backup_pipelines.storage.store import Store
 
@@ -26,7 +24,7 @@ _FETCHED_AT_ONCE = 4
 # What DuckDB takes for a pattern in the name of a file.
 _PATTERN = frozenset("*?[{")
 
-_COPY_BYTES = 1024 * 1024
+_NOT_SHOWN = "the backup is damaged, so nothing of it is shown"
 
 
 @contextmanager
@@ -84,29 +82,14 @@ class LocalParts:
         return target
 
     def _fetch(self, part: Part, target: Path) -> None:
-        digest, size = hashlib.sha256(), 0
-
-        def counted() -> Iterator[bytes]:
-            nonlocal size
-            for chunk in self._store.chunks(part.key):
-                digest.update(chunk)
-                size += len(chunk)
-                yield chunk
-
         with target.open("wb") as out:
-            if layout.is_encrypted(part.key):
-                with age.decrypted_file(counted(), self._store.uri(part.key)) as plain:
-                    shutil.copyfileobj(plain, out, _COPY_BYTES)
-            else:
-                for chunk in counted():
-                    out.write(chunk)
-        self._refuse_changed(part, size, digest.hexdigest())
+            for piece in encryption.plain_pieces(self._store, part, _NOT_SHOWN):
+                out.write(piece)
 
     def _refuse_changed(self, part: Part, size: int, sha256: str) -> None:
         if (size, sha256) != (part.size_bytes, part.sha256):
             raise Damaged(
-                f"{self._store.uri(part.key)} has other bytes than were written: the backup is "
-                "damaged, so nothing of it is shown"
+                f"{self._store.uri(part.key)} has other bytes than were written: {_NOT_SHOWN}"
             )
 
     def _refuse_too_large(self, needed: int) -> None:

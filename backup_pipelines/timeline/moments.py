@@ -31,11 +31,7 @@ def completed(store: Store, system: str, report: Report = silent) -> list[Manife
     for entry in found.entries:
         if entry.status == "damaged":
             report(f"not looked into: backup {entry.manifest.id} was found damaged")
-    return [
-        entry.manifest
-        for entry in reversed(found.entries)
-        if entry.status == "completed" and entry.manifest.id not in found.states.removing
-    ]
+    return list(reversed(found.good))
 
 
 def chosen(store: Store, system: str, span: str, report: Report = silent) -> list[Manifest]:
