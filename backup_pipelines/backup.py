@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from backup_pipelines import encryption, layout, leftovers
+from backup_pipelines import encryption, layout
 from backup_pipelines.backup_id import BackupId, BackupType
-from backup_pipelines.ddl_backup import back_up_ddl, owners_in
 from backup_pipelines.errors import BackupError, Failed
-from backup_pipelines.export import Destination, export_tables
+from backup_pipelines.exporting import leftovers
+from backup_pipelines.exporting.ddl_backup import back_up_ddl, owners_in
+from backup_pipelines.exporting.export import Destination, export_tables
+from backup_pipelines.exporting.preflight import refuse_unreadable
 from backup_pipelines.manifest import DdlSection, Manifest, Table
 from backup_pipelines.modules import Assignment, Entry, assign, scope_of
 from backup_pipelines.postgres import introspect
@@ -28,7 +30,6 @@ from backup_pipelines.postgres.lock import take_lock
 from backup_pipelines.postgres.pg_dump import find_pg_dump, with_conforming_strings
 from backup_pipelines.postgres.reader import Readers
 from backup_pipelines.postgres.snapshot import Snapshot, snapshot
-from backup_pipelines.preflight import refuse_unreadable
 from backup_pipelines.progress import Report, silent
 from backup_pipelines.recovery.documents import with_documents
 from backup_pipelines.storage.store import Store

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from backup_pipelines.resources import BackupEnvironment
+from backup_pipelines.dagster_layer.resources import BackupEnvironment
 
 # Dagster warns of its own use of its beta features, once for each asset.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -35,7 +35,7 @@ def environment_with(resources: Mapping[str, Any] | None) -> BackupEnvironment:
     # Two seconds of import that nobody else needs.
     from dagster_aws.s3 import S3Resource
 
-    from backup_pipelines.s3_environment import S3Environment
+    from backup_pipelines.dagster_layer.s3_environment import S3Environment
 
     # Other projects' resources of that name are none of ours.
     return S3Environment(s3=given) if isinstance(given, S3Resource) else BackupEnvironment()

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict
 
 from backup_pipelines import encryption, layout
 from backup_pipelines.errors import Refused
-from backup_pipelines.load import load
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres.connection import Connection, as_failed, connected, describe
 from backup_pipelines.postgres.queries import query
+from backup_pipelines.restoring.load import load
 from backup_pipelines.storage.store import Store
 
 _SCRATCH_PREFIX = "backup_drill_"

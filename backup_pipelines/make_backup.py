@@ -3,7 +3,7 @@
 import sys
 
 from backup_pipelines import environment, systems
-from backup_pipelines.cli import main as cli
+from backup_pipelines.cli.__main__ import main as cli
 from backup_pipelines.demo.databases import Demo
 
 _HEADINGS = {"backup": "taking a full backup", "list": "its catalog"}

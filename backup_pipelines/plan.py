@@ -6,15 +6,15 @@ from dataclasses import replace
 import psycopg
 
 from backup_pipelines import encryption
-from backup_pipelines.comparing import compare_all, show_forced
 from backup_pipelines.errors import Failed
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.planned import Plan, TablePlan, refuse_impossible
 from backup_pipelines.postgres.comparison import Mode
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.progress import Report
-from backup_pipelines.scene import Digests, look
-from backup_pipelines.selection import Selection, select
+from backup_pipelines.restoring.comparing import compare_all, show_forced
+from backup_pipelines.restoring.planned import Plan, TablePlan, refuse_impossible
+from backup_pipelines.restoring.scene import Digests, look
+from backup_pipelines.restoring.selection import Selection, select
 from backup_pipelines.storage.store import Store
 from backup_pipelines.verify import verify
 

@@ -8,12 +8,9 @@ from typing import Literal
 import psycopg
 
 from backup_pipelines import encryption
-from backup_pipelines.comparing import compare_all
 from backup_pipelines.errors import Failed, Refused
-from backup_pipelines.load import load, refresh, refuse_unless_empty
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.plan import plan_verified, verify_selected
-from backup_pipelines.planned import Plan, refuse_impossible
 from backup_pipelines.postgres.comparison import Mode
 from backup_pipelines.postgres.connection import Connection, connected
 from backup_pipelines.postgres.guards import (
@@ -27,11 +24,14 @@ from backup_pipelines.postgres.lock import take_lock
 from backup_pipelines.postgres.locks import WaitingForUs, lock_tables
 from backup_pipelines.postgres.sequences import locking
 from backup_pipelines.progress import Report
-from backup_pipelines.scene import Digests, Scene, look
-from backup_pipelines.selection import Selection, select
+from backup_pipelines.restoring.comparing import compare_all
+from backup_pipelines.restoring.load import load, refresh, refuse_unless_empty
+from backup_pipelines.restoring.planned import Plan, refuse_impossible
+from backup_pipelines.restoring.scene import Digests, Scene, look
+from backup_pipelines.restoring.selection import Selection, select
+from backup_pipelines.restoring.writing import proved_digests, to_set, write
 from backup_pipelines.storage.store import Store
 from backup_pipelines.verify import verify
-from backup_pipelines.writing import proved_digests, to_set, write
 
 # How often a safety backup is taken, as the application wrote between it and the locks.
 _ATTEMPTS = 4

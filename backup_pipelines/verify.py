@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from backup_pipelines import catalog, encryption, layout, state_log
-from backup_pipelines.ddl_restore import read_bytes, read_section
 from backup_pipelines.errors import Damaged
 from backup_pipelines.manifest import DIGEST_VERSION, DdlSection, Document, Manifest, Part, Table
 from backup_pipelines.postgres import ddl
 from backup_pipelines.postgres.projection import add_digests, to_digest
 from backup_pipelines.postgres.reader import FIELD_ENCODING, FIELD_TYPE
+from backup_pipelines.restoring.ddl_restore import read_bytes, read_section
 from backup_pipelines.storage.age import NotOpened
 from backup_pipelines.storage.reading import WHOLE_NOW, read_again
 from backup_pipelines.storage.store import Store

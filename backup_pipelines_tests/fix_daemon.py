@@ -41,7 +41,7 @@ import os
 import dagster as dg
 
 from backup_pipelines import PostgresBackup
-from backup_pipelines.resources import BackupEnvironment
+from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.system import System
 
 defs = dg.Definitions.merge(

@@ -18,7 +18,7 @@ from backup_pipelines.errors import BackupError, Damaged, NewerFormat, NotFound
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.plan import plan_restore
 from backup_pipelines.restore import LiveRestore, restore, restore_into_empty
-from backup_pipelines.selection import Selection
+from backup_pipelines.restoring.selection import Selection
 from backup_pipelines.settings_storage import EncryptionSpec
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System

@@ -20,7 +20,7 @@ from backup_pipelines.postgres.digest import live_digest
 from backup_pipelines.postgres.guards import constraint_state
 from backup_pipelines.postgres.introspect import list_sequences, list_tables, with_columns
 from backup_pipelines.restore import LiveRestore, LiveRestored, restore
-from backup_pipelines.selection import Selection
+from backup_pipelines.restoring.selection import Selection
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 from backup_pipelines.undo import last_safety_backup

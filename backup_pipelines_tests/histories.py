@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from backup_pipelines import audit, health, layout, state_log
-from backup_pipelines.audit import Happened, Outcome
+from backup_pipelines import layout, state_log
 from backup_pipelines.drill import DrillResult
-from backup_pipelines.finding import Finding
-from backup_pipelines.health import Health
+from backup_pipelines.health import health
+from backup_pipelines.health.finding import Finding
+from backup_pipelines.health.health import Health
 from backup_pipelines.manifest import Column, Manifest, Table
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
+from backup_pipelines.trail import audit
+from backup_pipelines.trail.audit import Happened, Outcome
 from backup_pipelines_tests.bare_manifest import bare_manifest
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -12,11 +12,12 @@ import psycopg
 import pytest
 from pydantic import ValidationError
 
-from backup_pipelines import activity_log, systems
-from backup_pipelines.audit import Happened
+from backup_pipelines import systems
 from backup_pipelines.demo.databases import Demo
 from backup_pipelines.demo.seed import create_database
 from backup_pipelines.settings import ActivityLogSpec
+from backup_pipelines.trail import activity_log
+from backup_pipelines.trail.audit import Happened
 
 VARIABLE = "DCIM_ACTIVITY_LOG_URL"
 AT = datetime(2026, 1, 31, 14, 0, tzinfo=UTC)

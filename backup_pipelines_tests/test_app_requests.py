@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from backup_pipelines import app_requests, layout
+from backup_pipelines import layout
 from backup_pipelines.errors import NotFound, Refused
+from backup_pipelines.restoring import app_requests
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import RequestsSpec, System
 from backup_pipelines_tests.fix_backup import whole_system

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from backup_pipelines import archive, catalog, layout, leftovers
-from backup_pipelines.archive_upload import Uploaded, upload
+from backup_pipelines import catalog, layout
+from backup_pipelines.copies import archive
+from backup_pipelines.copies.archive_upload import Uploaded, upload
 from backup_pipelines.errors import BackupError, Damaged, Failed, NewerFormat, Refused
+from backup_pipelines.exporting import leftovers
 from backup_pipelines.restore import restore_into_empty
 from backup_pipelines.storage.object_writer import ObjectWriter
 from backup_pipelines.storage.store import Store

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backup_pipelines import audit, layout, spool
-from backup_pipelines.audit import Happened, Head
+from backup_pipelines import layout
 from backup_pipelines.errors import Failed
 from backup_pipelines.storage.store import Store
+from backup_pipelines.trail import audit, spool
+from backup_pipelines.trail.audit import Happened, Head
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 RECORDS = 6

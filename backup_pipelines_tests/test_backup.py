@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_pipelines import backup, catalog, ddl_backup, export, modules
+from backup_pipelines import backup, catalog, modules
 from backup_pipelines.backup import BackupRequest, EntryDone, SchemaDone, take_backup
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Failed
-from backup_pipelines.export import pieces
+from backup_pipelines.exporting import ddl_backup, export
+from backup_pipelines.exporting.export import pieces
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres import reader
 from backup_pipelines.postgres.introspect import LiveTable

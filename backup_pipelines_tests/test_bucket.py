@@ -12,8 +12,8 @@ import pytest
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Failed, Refused
-from backup_pipelines.prune import prune
 from backup_pipelines.restore import restore_into_empty
+from backup_pipelines.retention.prune import prune
 from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.storage import bucket, policies
 from backup_pipelines.storage.store import Store

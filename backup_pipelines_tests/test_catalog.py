@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from backup_pipelines import catalog, layout, leftovers, pins, state_log, verify
+from backup_pipelines import catalog, layout, state_log, verify
 from backup_pipelines.errors import Damaged, NotFound, Refused
+from backup_pipelines.exporting import leftovers
 from backup_pipelines.manifest import Manifest
+from backup_pipelines.retention import pins
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.bare_manifest import bare_manifest
 

@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from backup_pipelines import export
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
+from backup_pipelines.exporting import export
 from backup_pipelines.postgres import reader
 from backup_pipelines.restore import restore_into_empty
 from backup_pipelines.storage.store import Store

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backup_pipelines import catalog, copying, freezes, layout, pins, removal, state_log, verify
-from backup_pipelines.copying import Copied
+from backup_pipelines import catalog, layout, state_log, verify
+from backup_pipelines.copies import copying
+from backup_pipelines.copies.copying import Copied
 from backup_pipelines.errors import Failed
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.prune import BY_HAND, Pruned
+from backup_pipelines.retention import freezes, pins, removal
+from backup_pipelines.retention.prune import BY_HAND, Pruned
 from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.fix_backup import ignore

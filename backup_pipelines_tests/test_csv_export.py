@@ -18,15 +18,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from backup_pipelines import csv_files, systems
-from backup_pipelines.csv_export import Asked, Exported, export_backup, export_live
+from backup_pipelines import systems
+from backup_pipelines.csv import files as csv_files
+from backup_pipelines.csv.export import Asked, Exported, export_backup, export_live
 from backup_pipelines.demo.seed import create_database
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.errors import Damaged, Failed, NotFound, Refused
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.postgres.digest import compare
-from backup_pipelines.selection import Selection
+from backup_pipelines.restoring.selection import Selection
 from backup_pipelines.settings_storage import EncryptionSpec
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.csv_reading import copied_as_csv, load_csv

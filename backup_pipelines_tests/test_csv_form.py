@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from backup_pipelines import csv_form
+from backup_pipelines.csv import form as csv_form
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.postgres.texts import as_text
 from backup_pipelines_tests.exactness import connect

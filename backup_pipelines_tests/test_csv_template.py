@@ -9,12 +9,12 @@ import psycopg
 import pytest
 
 from backup_pipelines import systems
-from backup_pipelines.csv_catalog import in_list
-from backup_pipelines.csv_template import Templated, make_template
+from backup_pipelines.csv.catalog import in_list
+from backup_pipelines.csv.template import Templated, make_template
 from backup_pipelines.demo.databases import Demo
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.errors import Refused
-from backup_pipelines.selection import Selection
+from backup_pipelines.restoring.selection import Selection
 from backup_pipelines_tests.csv_reading import load_csv
 from backup_pipelines_tests.fix_backup import ignore, whole_system
 from backup_pipelines_tests.fix_postgres import Database, Server

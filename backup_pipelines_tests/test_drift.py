@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from backup_pipelines.drift import drift_of
 from backup_pipelines.manifest import Column, Table
 from backup_pipelines.postgres.introspect import LiveColumn, LiveTable
 from backup_pipelines.postgres.types import codec_for
+from backup_pipelines.restoring.drift import drift_of
 
 
 def _column(name: str, kind: str = "int4", shown: str = "", **more: Any) -> LiveColumn:

@@ -96,7 +96,7 @@ def test_one_changed_row_is_found(
     change: str,
 ) -> None:
     """A single row that differs, be it by a blank or a numeric's scale, is not equal."""
-    from backup_pipelines import load
+    from backup_pipelines.restoring import load
 
     real = load.set_sequences
 

@@ -21,8 +21,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backup_pipelines import scrub
 from backup_pipelines.errors import Damaged, Failed, Refused
+from backup_pipelines.messages import scrub
 from backup_pipelines.settings_storage import EncryptionSpec
 from backup_pipelines.storage import age
 from backup_pipelines.storage.age import BACKUP_AGE_IDENTITY, NotOpened, Recipients

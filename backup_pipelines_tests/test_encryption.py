@@ -15,17 +15,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backup_pipelines import archive, archive_upload, catalog, encryption, layout
-from backup_pipelines.cli_output import backup_document
+from backup_pipelines import catalog, encryption, layout
+from backup_pipelines.cli.output import (
+    backup_document,
+)
+from backup_pipelines.copies import archive, archive_upload
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import BackupError, Damaged, Refused
-from backup_pipelines.finding import Finding
-from backup_pipelines.health import assess
+from backup_pipelines.health.finding import Finding
+from backup_pipelines.health.health import assess
 from backup_pipelines.manifest import Encryption, Manifest
 from backup_pipelines.plan import plan_restore
 from backup_pipelines.restore import LiveRestore, restore, restore_into_empty
-from backup_pipelines.selection import Selection
+from backup_pipelines.restoring.selection import Selection
 from backup_pipelines.settings_storage import EncryptionSpec
 from backup_pipelines.storage.age import BACKUP_AGE_IDENTITY, Recipients
 from backup_pipelines.storage.store import Store

@@ -10,14 +10,16 @@ from typing import Any, TypeVar
 
 import pytest
 
-from backup_pipelines import catalog, export, layout, leftovers, modules, reconcile, removal
+from backup_pipelines import catalog, layout, modules
 from backup_pipelines.backup import BackupRequest, take_backup
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.errors import BackupError, Damaged
+from backup_pipelines.exporting import export, leftovers
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres.comparison import Mode
-from backup_pipelines.prune import plan_prune, prune
+from backup_pipelines.retention import reconcile, removal
+from backup_pipelines.retention.prune import plan_prune, prune
 from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.storage import s3
 from backup_pipelines.storage import store as store_module

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from backup_pipelines import manifest
-from backup_pipelines.ddl_backup import objects_of
 from backup_pipelines.errors import Damaged, NewerFormat
+from backup_pipelines.exporting.ddl_backup import objects_of
 from backup_pipelines.restore import restore_into_empty
 from backup_pipelines_tests.fix_backup import ignore
 from backup_pipelines_tests.fix_damage import Victim

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from backup_pipelines import guards, layout, spool, state_log, verify
-from backup_pipelines.audit import Happened
+from backup_pipelines import layout, state_log, verify
 from backup_pipelines.demo.server import EmbeddedServer
-from backup_pipelines.finding import OPTIONAL
-from backup_pipelines.health import assess
-from backup_pipelines.live_look import look as look_at
+from backup_pipelines.health import guards
+from backup_pipelines.health.finding import OPTIONAL
+from backup_pipelines.health.health import assess
+from backup_pipelines.health.live_look import look as look_at
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import ExcludedSpec, ModuleSpec, System
+from backup_pipelines.trail import spool
+from backup_pipelines.trail.audit import Happened
 from backup_pipelines_tests.fix_backup import back_up
 from backup_pipelines_tests.fix_postgres import Database, Server
 from backup_pipelines_tests.fix_receivers import free_port

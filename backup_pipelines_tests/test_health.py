@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backup_pipelines import freezes, guards, health, layout, state_log, verify
+from backup_pipelines import layout, state_log, verify
 from backup_pipelines.errors import Failed
-from backup_pipelines.finding import READABLE, Finding, Status
-from backup_pipelines.health import Health, assess, changes, informed, previous, remember
-from backup_pipelines.prune import plan_prune, prune
+from backup_pipelines.health import guards, health
+from backup_pipelines.health.finding import READABLE, Finding, Status
+from backup_pipelines.health.health import Health, assess, changes, informed, previous, remember
+from backup_pipelines.retention import freezes
+from backup_pipelines.retention.prune import plan_prune, prune
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 from backup_pipelines_tests.fix_receivers import free_port

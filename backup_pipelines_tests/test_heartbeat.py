@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from backup_pipelines import notify
+from backup_pipelines.messages import notify
 from backup_pipelines.system import System
 from backup_pipelines_tests.fix_receivers import Behaviour, HttpReceiver, HttpReceivers, free_port
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from backup_pipelines import modules
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Failed, Refused
-from backup_pipelines.init_system import (
+from backup_pipelines.manifest import Excluded
+from backup_pipelines.onboarding.init_system import (
     InitReport,
     init_system,
     read_database,
@@ -26,7 +27,6 @@ from backup_pipelines.init_system import (
     scalar,
     warnings_about,
 )
-from backup_pipelines.manifest import Excluded
 from backup_pipelines.postgres import introspect
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.storage.store import Store

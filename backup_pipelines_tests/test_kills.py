@@ -16,12 +16,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from backup_pipelines import catalog, export, modules
+from backup_pipelines import catalog, modules
 from backup_pipelines.backup import BackupRequest, take_backup
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Busy
+from backup_pipelines.exporting import export
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres import reader
 from backup_pipelines.storage.store import Store

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_pipelines import layout, links
+from backup_pipelines import layout
+from backup_pipelines.copies import links
 from backup_pipelines.errors import NotFound, Refused
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.storage.store import Store

@@ -11,10 +11,13 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_pipelines import catalog, health, layout, leftovers, locking, removal
+from backup_pipelines import catalog, layout
 from backup_pipelines.errors import Failed, Refused
+from backup_pipelines.exporting import leftovers
+from backup_pipelines.health import health
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.prune import delete_backup, plan_prune, prune
+from backup_pipelines.retention import locking, removal
+from backup_pipelines.retention.prune import delete_backup, plan_prune, prune
 from backup_pipelines.settings_storage import ObjectLockSpec
 from backup_pipelines.storage import bucket, policies
 from backup_pipelines.storage.object_lock import Lock, Locks, Mode, stronger, whole_second

@@ -9,9 +9,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from backup_pipelines import metrics
 from backup_pipelines.errors import Failed
-from backup_pipelines.health import assess
+from backup_pipelines.health import metrics
+from backup_pipelines.health.health import assess
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.histories import NOW, crm, put_backup, put_drill
 

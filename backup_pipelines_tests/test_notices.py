@@ -5,12 +5,14 @@ from typing import get_args
 
 import pytest
 
-from backup_pipelines import health_notices, notices, notify
-from backup_pipelines.audit import Happened, Outcome
-from backup_pipelines.finding import Finding, Status
-from backup_pipelines.guards import GUARDS
+from backup_pipelines.health import health_notices
+from backup_pipelines.health.finding import Finding, Status
+from backup_pipelines.health.guards import GUARDS
+from backup_pipelines.messages import notify
 from backup_pipelines.settings import Topic
 from backup_pipelines.system import System
+from backup_pipelines.trail import notices
+from backup_pipelines.trail.audit import Happened, Outcome
 from backup_pipelines_tests.fix_receivers import HttpReceiver, SmtpReceiver
 
 CRM = System(system="crm", database_url_env="CRM_DATABASE_URL", modules={})

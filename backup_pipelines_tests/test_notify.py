@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from backup_pipelines import notify, scrub
-from backup_pipelines.notify import Event
+from backup_pipelines.messages import notify, scrub
+from backup_pipelines.messages.notify import Event
 from backup_pipelines.settings import NotificationSpec, Severity, Topic
 from backup_pipelines.system import System
 from backup_pipelines_tests.fix_receivers import (
@@ -284,7 +284,7 @@ def test_nothing_configured_costs_nothing() -> None:
     """Without URLs, or without a channel that wants the event, Apprise is not even imported."""
     script = """
 import os, sys
-from backup_pipelines import notify
+from backup_pipelines.messages import notify
 from backup_pipelines.settings import NotificationSpec
 from backup_pipelines.system import System
 
@@ -307,7 +307,7 @@ def test_an_interpreter_ends_while_a_channel_hangs(http_receivers: HttpReceivers
     """A receiver that was given up does not keep the process alive."""
     script = f"""
 import os
-from backup_pipelines import notify
+from backup_pipelines.messages import notify
 from backup_pipelines.system import System
 
 os.environ["BACKUP_NOTIFY_URLS"] = "{http_receivers.start("drip").url("json")}"

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from backup_pipelines import catalog, freezes, layout, pins, state_log, verify
+from backup_pipelines import catalog, layout, state_log, verify
 from backup_pipelines.errors import NotFound, Refused
+from backup_pipelines.retention import freezes, pins
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.tiny_backups import put_backup, tiny_id
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backup_pipelines.proposals import (
+from backup_pipelines.onboarding.proposals import (
     Reference,
     TableFacts,
     exclusion_candidates,

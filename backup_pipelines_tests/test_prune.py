@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backup_pipelines import catalog, freezes, layout, leftovers, pins, removal, state_log, verify
+from backup_pipelines import catalog, layout, state_log, verify
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.errors import Failed, NotFound, Refused
+from backup_pipelines.exporting import leftovers
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.prune import BY_HAND, Pruned, delete_backup, plan_prune, prune
+from backup_pipelines.retention import freezes, pins, removal
+from backup_pipelines.retention.prune import BY_HAND, Pruned, delete_backup, plan_prune, prune
 from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System

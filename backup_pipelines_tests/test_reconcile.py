@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from backup_pipelines import catalog, layout, leftovers, reconcile, removal
+from backup_pipelines import catalog, layout
 from backup_pipelines.errors import Damaged
+from backup_pipelines.exporting import leftovers
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.prune import BY_HAND
+from backup_pipelines.retention import reconcile, removal
+from backup_pipelines.retention.prune import BY_HAND
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.fix_backup import ignore
 from backup_pipelines_tests.tiny_backups import Keeping, keys, put_backup, tiny_id

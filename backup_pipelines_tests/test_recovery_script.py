@@ -15,7 +15,8 @@ import psycopg
 import pyrage
 import pytest
 
-from backup_pipelines import archive, layout
+from backup_pipelines import layout
+from backup_pipelines.copies import archive
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.recovery.documents import restore_script

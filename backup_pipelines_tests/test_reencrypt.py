@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from backup_pipelines import catalog, layout, leftovers, pins
+from backup_pipelines import catalog, layout
+from backup_pipelines.copies.reencrypt import ALL, Reencrypted, due, reencrypt
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.errors import Damaged, Refused
+from backup_pipelines.exporting import leftovers
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.prune import plan_prune
-from backup_pipelines.reencrypt import ALL, Reencrypted, due, reencrypt
 from backup_pipelines.restore import restore_into_empty
+from backup_pipelines.retention import pins
+from backup_pipelines.retention.prune import plan_prune
 from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.settings_storage import EncryptionSpec
 from backup_pipelines.storage.age import BACKUP_AGE_IDENTITY

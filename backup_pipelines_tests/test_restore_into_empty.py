@@ -8,11 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from backup_pipelines import load
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.errors import BackupError, Failed, Refused
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.restore import restore_into_empty
+from backup_pipelines.restoring import load
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.fix_backup import back_up, ignore
 from backup_pipelines_tests.fix_postgres import Database, Server

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup_pipelines.backup_id import BackupType
-from backup_pipelines.retention import Held, Verdict, decide
+from backup_pipelines.retention.policy import Held, Verdict, decide
 from backup_pipelines.settings import RetentionRule, RetentionSpec, parse_size
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)

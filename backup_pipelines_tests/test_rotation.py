@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backup_pipelines.catalog import CatalogEntry
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.rotation import due_for_verification, period_of
+from backup_pipelines.scheduling.rotation import due_for_verification, period_of
 from backup_pipelines.settings import VerifyScheduleSpec
 
 START = datetime(2026, 1, 15, 6, tzinfo=UTC)

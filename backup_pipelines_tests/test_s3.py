@@ -12,14 +12,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from backup_pipelines import catalog, due, modules
+from backup_pipelines import catalog, modules
 from backup_pipelines.backup import BackupRequest, take_backup
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import BackupError, Damaged, Failed, NoStore
-from backup_pipelines.prune import prune
 from backup_pipelines.restore import restore_into_empty
+from backup_pipelines.retention.prune import prune
+from backup_pipelines.scheduling import due
 from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.storage import bucket
 from backup_pipelines.storage.store import Store

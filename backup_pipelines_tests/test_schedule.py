@@ -12,8 +12,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from backup_pipelines import due, layout, schedule
+from backup_pipelines import layout
 from backup_pipelines.backup_id import BackupId, BackupType
+from backup_pipelines.scheduling import due, schedule
 from backup_pipelines.settings import Every, ScheduleSpec
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.bare_manifest import bare_manifest

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from backup_pipelines import catalog, copying, environment, health, second_look, verify
+from backup_pipelines import catalog, environment, verify
+from backup_pipelines.copies import copying
 from backup_pipelines.environment import BACKUP_STORE_URL
 from backup_pipelines.errors import BackupError, Refused
-from backup_pipelines.finding import Finding
-from backup_pipelines.health import Health
+from backup_pipelines.health import health, second_look
+from backup_pipelines.health.finding import Finding
+from backup_pipelines.health.health import Health
 from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System

@@ -3,7 +3,7 @@
 import pytest
 
 from backup_pipelines.errors import Refused
-from backup_pipelines.selection import Selection, select
+from backup_pipelines.restoring.selection import Selection, select
 
 
 def test_a_selection_reads_as_a_phrase() -> None:

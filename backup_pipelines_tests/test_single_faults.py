@@ -4,9 +4,10 @@ from collections.abc import Callable, Generator, Sequence
 
 import pytest
 
-from backup_pipelines import catalog, removal, state_log
+from backup_pipelines import catalog, state_log
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.errors import Damaged, Failed
+from backup_pipelines.retention import removal
 from backup_pipelines.storage import s3
 from backup_pipelines.storage import store as store_module
 from backup_pipelines.storage.store import Store

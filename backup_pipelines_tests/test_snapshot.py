@@ -11,12 +11,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from backup_pipelines import backup, export, modules
+from backup_pipelines import backup, modules
 from backup_pipelines.backup import BackupRequest, EntryDone, take_backup
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Failed, Refused
+from backup_pipelines.exporting import export
 from backup_pipelines.postgres import pg_dump, reader, snapshot
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.postgres.introspect import LiveTable

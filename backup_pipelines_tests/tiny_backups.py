@@ -5,9 +5,10 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from backup_pipelines import layout, leftovers
+from backup_pipelines import layout
 from backup_pipelines.backup_id import BackupType
 from backup_pipelines.errors import Failed
+from backup_pipelines.exporting import leftovers
 from backup_pipelines.manifest import DdlSection, Manifest, Part, Table
 from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.storage.store import Store

@@ -25,7 +25,7 @@ from backup_pipelines.manifest import Manifest
 from backup_pipelines.plan import plan_restore
 from backup_pipelines.postgres.pg_dump import find_pg_dump
 from backup_pipelines.restore import LiveRestore, restore, restore_into_empty
-from backup_pipelines.selection import Selection
+from backup_pipelines.restoring.selection import Selection
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import ModuleSpec, System
 from benchmarks.memory import fill

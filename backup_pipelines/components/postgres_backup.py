@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import BaseModel
 
-from backup_pipelines import (
+from backup_pipelines.dagster_layer import (
     assets,
     checks,
     copy_jobs,

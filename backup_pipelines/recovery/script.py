@@ -27,11 +27,11 @@ from psycopg.rows import dict_row
 
 from backup_pipelines.errors import BackupError, Damaged, Failed, NewerFormat, Refused
 from backup_pipelines.layout import backup_prefix, backups_prefix, is_encrypted
-from backup_pipelines.load import load, refuse_unless_empty
 from backup_pipelines.manifest import DIGEST_VERSION, FORMAT_VERSION, is_sealed
 from backup_pipelines.postgres.digest import Difference
 from backup_pipelines.postgres.projection import stored_digest_query, to_digest
 from backup_pipelines.recovery.opening import IDENTITY, decrypt_file
+from backup_pipelines.restoring.load import load, refuse_unless_empty
 
 QUERIES: dict[str, str] = {}
 

@@ -8,14 +8,14 @@ from datetime import datetime
 from pathlib import Path
 
 from backup_pipelines import modules
-from backup_pipelines.export import Destination, export_tables
+from backup_pipelines.exporting.export import Destination, export_tables
+from backup_pipelines.exporting.preflight import refuse_unreadable
 from backup_pipelines.manifest import DIGEST_VERSION, Manifest, Table
 from backup_pipelines.postgres.connection import as_failed, connected
 from backup_pipelines.postgres.digest import as_encoded, live_digest
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.reader import Readers
 from backup_pipelines.postgres.snapshot import Snapshot, snapshot
-from backup_pipelines.preflight import refuse_unreadable
 from backup_pipelines.progress import Report
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from backup_pipelines import layout
-from backup_pipelines.cli import main
+from backup_pipelines.cli.__main__ import main
 from backup_pipelines.demo.databases import Demo
 from backup_pipelines.demo.seed import create_database
 from backup_pipelines.environment import BACKUP_STORE_URL

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from backup_pipelines import audit, layout, spool
-from backup_pipelines.audit import Happened
+from backup_pipelines import layout
 from backup_pipelines.storage.store import Store
+from backup_pipelines.trail import audit, spool
+from backup_pipelines.trail.audit import Happened
 from backup_pipelines_tests.cli.conftest import Cli, put_backup, run_process
 
 
@@ -154,7 +155,7 @@ def test_runs_tell_of_a_trail_that_lost_its_end(cli: Cli, own_store: Store, demo
 def test_reading_the_trail_needs_no_dagster(trail: Store) -> None:
     """The list comes without the seconds that importing Dagster takes."""
     code = (
-        "import sys; from backup_pipelines.cli import main;"
+        "import sys; from backup_pipelines.cli.__main__ import main;"
         "assert main(['audit', 'crm']) == 0; assert main(['list', 'crm']) == 0;"
         "assert 'dagster' not in sys.modules and 'psycopg' not in sys.modules"
     )

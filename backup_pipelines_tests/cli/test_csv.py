@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from backup_pipelines import audit, layout
+from backup_pipelines import layout
 from backup_pipelines.demo.databases import Demo
 from backup_pipelines.storage.store import Store
+from backup_pipelines.trail import audit
 from backup_pipelines_tests.cli.conftest import Cli, put_backup
 
 

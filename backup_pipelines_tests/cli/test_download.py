@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from backup_pipelines import audit, catalog, layout
+from backup_pipelines import catalog, layout
 from backup_pipelines.environment import BACKUP_STORE_URL
 from backup_pipelines.storage.store import Store
+from backup_pipelines.trail import audit
 from backup_pipelines_tests.cli.conftest import Cli, put_backup
 
 

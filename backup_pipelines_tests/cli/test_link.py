@@ -4,9 +4,10 @@ import urllib.request
 
 import pytest
 
-from backup_pipelines import audit, catalog
+from backup_pipelines import catalog
 from backup_pipelines.environment import BACKUP_STORE_URL
 from backup_pipelines.storage.store import Store
+from backup_pipelines.trail import audit
 from backup_pipelines_tests.cli.conftest import Cli, put_backup
 from backup_pipelines_tests.fix_s3 import S3Server
 

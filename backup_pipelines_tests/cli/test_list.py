@@ -78,9 +78,16 @@ def test_a_narrow_terminal_cuts_all_but_what_people_copy(home: Path, own_store: 
 
 def test_reading_imports_neither_dagster_nor_a_driver(home: Path, own_store: Store) -> None:
     entry = put_backup(own_store)
-    slow = {"dagster", "psycopg", "pyarrow", "rich", "numpy", "backup_pipelines.launch"}
+    slow = {
+        "dagster",
+        "psycopg",
+        "pyarrow",
+        "rich",
+        "numpy",
+        "backup_pipelines.dagster_layer.launch",
+    }
     program = (
-        "import sys; from backup_pipelines.cli import main;"
+        "import sys; from backup_pipelines.cli.__main__ import main;"
         f"codes = main(['list', 'crm']), main(['show', 'crm', '{entry.id}']);"
         f"sys.exit(str(codes if any(codes) else sorted({slow!r} & set(sys.modules))))"
     )

@@ -4,7 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from backup_pipelines.cli_output import age, clean, count, print_table, size
+from backup_pipelines.cli.output import (
+    print_table,
+)
+from backup_pipelines.wording import age, clean, count, size
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 

@@ -126,7 +126,8 @@ def test_the_demo_is_planned_as_its_owner(cli: Cli, demo: Demo, backup_id: str) 
 def test_dagster_is_not_imported() -> None:
     """It would take longer than the plan."""
     code = (
-        "import sys; from backup_pipelines.cli import cli; from backup_pipelines import plan, "
-        "cli_plan, restore_report; sys.exit('dagster' in sys.modules)"
+        "import sys; from backup_pipelines import plan; from backup_pipelines.cli import plan; "
+        "from backup_pipelines.cli.__main__ import cli; "
+        "from backup_pipelines.restoring import restore_report; sys.exit('dagster' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from backup_pipelines import catalog, freezes
+from backup_pipelines import catalog
+from backup_pipelines.retention import freezes
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.cli.conftest import Cli, put_backup
 
@@ -39,7 +40,7 @@ def test_a_dry_run_shows_each_backup_with_its_reasons(
 
 def test_a_dry_run_needs_no_dagster(own_store: Store, ids: list[str]) -> None:
     program = (
-        "import sys; from backup_pipelines.cli import main;"
+        "import sys; from backup_pipelines.cli.__main__ import main;"
         "code = main(['prune', 'crm', '--dry-run']);"
         "sys.exit(str(code or sorted({'dagster', 'pyarrow', 'psycopg'} & set(sys.modules))))"
     )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from backup_pipelines import audit, catalog, layout
+from backup_pipelines import catalog, layout
 from backup_pipelines.storage.store import Store
+from backup_pipelines.trail import audit
 from backup_pipelines_tests.cli.conftest import Cli, command, put_backup
 
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"

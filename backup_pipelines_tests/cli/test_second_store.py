@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from backup_pipelines import audit, environment
+from backup_pipelines import environment
 from backup_pipelines.storage.store import Store
+from backup_pipelines.trail import audit
 from backup_pipelines_tests.cli.conftest import Cli, put_backup
 
 YAML = """

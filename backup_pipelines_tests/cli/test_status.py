@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from backup_pipelines import health, verify
-from backup_pipelines.cli import cli as commands
+from backup_pipelines import verify
+from backup_pipelines.cli.__main__ import cli as commands
 from backup_pipelines.environment import BACKUP_STORE_URL
+from backup_pipelines.health import health
 from backup_pipelines.storage.store import Store
 from backup_pipelines.systems import load_system
 from backup_pipelines_tests import histories
@@ -154,7 +155,7 @@ def test_it_runs_without_dagster(home: Path, own_store: Store) -> None:
     put_backup(own_store)
     code = (
         "import sys; sys.modules['dagster'] = None\n"
-        "from backup_pipelines.cli import main\n"
+        "from backup_pipelines.cli.__main__ import main\n"
         "sys.exit(main(['status', 'crm']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -11,8 +11,8 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
 from backup_pipelines import PostgresBackup
+from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.demo.server import EmbeddedServer
-from backup_pipelines.resources import BackupEnvironment
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 from backup_pipelines_tests.fix_postgres import Database, Server

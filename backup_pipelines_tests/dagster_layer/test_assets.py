@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 import dagster as dg
 import pytest
 
-from backup_pipelines import assets, backup, catalog, catalog_sync, layout, operators
+from backup_pipelines import backup, catalog, layout
+from backup_pipelines.dagster_layer import assets, catalog_sync, operators
 from backup_pipelines.errors import Refused
 from backup_pipelines_tests.dagster_layer.conftest import Shop
 

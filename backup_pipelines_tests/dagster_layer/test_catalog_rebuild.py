@@ -6,7 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from backup_pipelines import audit, layout
+from backup_pipelines import layout
+from backup_pipelines.trail import audit
 from backup_pipelines_tests.dagster_layer.conftest import Shop
 from backup_pipelines_tests.dagster_layer.test_prune_daemon import tick
 from backup_pipelines_tests.dagster_layer.test_restore_jobs import result_of, rows

@@ -12,10 +12,11 @@ import dagster as dg
 import pytest
 
 import backup_pipelines
-from backup_pipelines import PostgresBackup, partitions
+from backup_pipelines import PostgresBackup
+from backup_pipelines.dagster_layer import partitions
+from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.definitions import systems
 from backup_pipelines.modules import Entry
-from backup_pipelines.resources import BackupEnvironment
 from backup_pipelines.system import System
 
 GOOD = """\

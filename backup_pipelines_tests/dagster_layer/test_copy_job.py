@@ -12,12 +12,15 @@ import psycopg
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from backup_pipelines import PostgresBackup, audit, catalog, copy_jobs, pins
+from backup_pipelines import PostgresBackup, catalog
+from backup_pipelines.dagster_layer import copy_jobs
 from backup_pipelines.environment import BACKUP_STORE_URL
+from backup_pipelines.retention import pins
 from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.settings_storage import SecondStoreSpec
 from backup_pipelines.storage.store import Store
 from backup_pipelines.storage.variables import Variables
+from backup_pipelines.trail import audit
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, Shop
 from backup_pipelines_tests.fix_receivers import free_port
 from backup_pipelines_tests.fix_s3 import S3Server

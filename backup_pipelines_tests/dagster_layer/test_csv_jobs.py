@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from backup_pipelines import audit
+from backup_pipelines.trail import audit
 from backup_pipelines_tests.dagster_layer.conftest import Shop
 from backup_pipelines_tests.dagster_layer.test_assets import failure
 from backup_pipelines_tests.dagster_layer.test_verify_jobs import records

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from backup_pipelines import config
+from backup_pipelines.dagster_layer import config
 from backup_pipelines.definitions import defs
 
 SNAPSHOT = Path(__file__).with_name("shipped.txt")

@@ -8,11 +8,15 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from backup_pipelines import PostgresBackup, audit, freezes, guards, health, health_jobs, layout
+from backup_pipelines import PostgresBackup, layout
+from backup_pipelines.dagster_layer import health_jobs
 from backup_pipelines.errors import Failed
-from backup_pipelines.finding import OPTIONAL
-from backup_pipelines.prune import plan_prune
+from backup_pipelines.health import guards, health
+from backup_pipelines.health.finding import OPTIONAL
+from backup_pipelines.retention import freezes
+from backup_pipelines.retention.prune import plan_prune
 from backup_pipelines.storage.store import Store
+from backup_pipelines.trail import audit
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, FixedEnvironment, Shop
 from backup_pipelines_tests.dagster_layer.test_assets import failure
 from backup_pipelines_tests.fix_receivers import HttpReceiver, HttpReceivers, free_port
@@ -290,7 +294,7 @@ def test_the_sensor_follows_each_run_and_the_hours(
     assert request.run_key == backup.run_id
     look(shop)
     assert tick(shop).run_requests == []
-    monkeypatch.setattr("backup_pipelines.sensors._HEALTH_AGE", timedelta(0))
+    monkeypatch.setattr("backup_pipelines.dagster_layer.sensors._HEALTH_AGE", timedelta(0))
     [request] = tick(shop).run_requests
     assert request.run_key == f"{datetime.now(UTC):%Y%m%dT%H}"
 

@@ -6,17 +6,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from backup_pipelines import (
-    PostgresBackup,
-    audit,
-    catalog,
-    layout,
-    pins,
-    removal,
-    state_log,
-)
+from backup_pipelines import PostgresBackup, catalog, layout, state_log
+from backup_pipelines.retention import pins, removal
 from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.storage.store import Store
+from backup_pipelines.trail import audit
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, FixedEnvironment, Shop
 from backup_pipelines_tests.dagster_layer.test_assets import failure
 from backup_pipelines_tests.dagster_layer.test_restore_jobs import result_of

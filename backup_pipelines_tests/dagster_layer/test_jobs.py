@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from backup_pipelines import catalog
+from backup_pipelines.dagster_layer.jobs import refuse_reexecution
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.errors import Refused
-from backup_pipelines.jobs import refuse_reexecution
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.dagster_layer.conftest import Shop
 from backup_pipelines_tests.dagster_layer.test_assets import failure, run_of

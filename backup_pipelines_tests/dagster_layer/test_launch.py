@@ -11,7 +11,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from backup_pipelines import environment, in_process, launch
+from backup_pipelines import environment
+from backup_pipelines.dagster_layer import in_process, launch
 from backup_pipelines.demo.databases import Demo
 from backup_pipelines.errors import Refused
 
@@ -22,7 +23,8 @@ LEADS = [["crm", "public", "lead_sources"]]
 CHILD = """
 import json, pathlib, sys, time
 from dagster import AssetKey
-from backup_pipelines import backup, launch
+from backup_pipelines import backup
+from backup_pipelines.dagster_layer import launch
 real, gate = backup.take_backup, pathlib.Path(sys.argv[1])
 def slow(*args, **kwargs):
     print("in the op", flush=True)

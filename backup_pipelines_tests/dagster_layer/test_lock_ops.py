@@ -7,11 +7,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from backup_pipelines import PostgresBackup, archive, audit, catalog, layout, notices
+from backup_pipelines import PostgresBackup, catalog, layout
+from backup_pipelines.copies import archive
 from backup_pipelines.settings_storage import ObjectLockSpec
 from backup_pipelines.storage import bucket
 from backup_pipelines.storage.object_lock import Locks
 from backup_pipelines.storage.store import Store
+from backup_pipelines.trail import audit, notices
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, Shop
 from backup_pipelines_tests.dagster_layer.test_assets import failure
 from backup_pipelines_tests.fix_backup import ignore

@@ -11,11 +11,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from backup_pipelines import PostgresBackup, audit, layout, operations, spool
-from backup_pipelines.audit import Record
+from backup_pipelines import PostgresBackup, layout
+from backup_pipelines.dagster_layer import operations
+from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.errors import Failed, Refused
-from backup_pipelines.resources import BackupEnvironment
 from backup_pipelines.settings import ActivityLogSpec
+from backup_pipelines.trail import audit, spool
+from backup_pipelines.trail.audit import Record
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, Shop
 
 TAG = "backup_pipelines/audit_shop"

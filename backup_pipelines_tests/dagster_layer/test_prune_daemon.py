@@ -9,8 +9,10 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from backup_pipelines import app_requests, catalog, layout, removal, state_log
+from backup_pipelines import catalog, layout, state_log
 from backup_pipelines.demo.server import EmbeddedServer
+from backup_pipelines.restoring import app_requests
+from backup_pipelines.retention import removal
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.dagster_layer.conftest import Shop
 from backup_pipelines_tests.fix_daemon import Daemon, StartDaemon

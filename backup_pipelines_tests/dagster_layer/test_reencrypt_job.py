@@ -5,9 +5,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from backup_pipelines import PostgresBackup, audit, catalog, layout
+from backup_pipelines import PostgresBackup, catalog, layout
 from backup_pipelines.settings_storage import EncryptionSpec
 from backup_pipelines.storage.age import BACKUP_AGE_IDENTITY
+from backup_pipelines.trail import audit
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, Shop
 from backup_pipelines_tests.dagster_layer.test_assets import failure
 from backup_pipelines_tests.dagster_layer.test_restore_jobs import (

@@ -10,7 +10,9 @@ import psycopg
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from backup_pipelines import PostgresBackup, app_requests, assets, catalog, layout
+from backup_pipelines import PostgresBackup, catalog, layout
+from backup_pipelines.dagster_layer import assets
+from backup_pipelines.restoring import app_requests
 from backup_pipelines.system import RequestsSpec
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, Shop
 from backup_pipelines_tests.dagster_layer.test_assets import ENTRIES, failure, materialized

@@ -12,11 +12,11 @@ import pytest
 from dagster_aws.s3 import S3Resource
 
 from backup_pipelines import PostgresBackup, catalog
+from backup_pipelines.dagster_layer.resources import BackupEnvironment
+from backup_pipelines.dagster_layer.s3_environment import S3Environment
 from backup_pipelines.definitions import environment_with, systems
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.errors import Refused
-from backup_pipelines.resources import BackupEnvironment
-from backup_pipelines.s3_environment import S3Environment
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, TABLES, Shop
 from backup_pipelines_tests.fix_postgres import Database, Server

@@ -24,8 +24,10 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._utils.schedules import cron_string_iterator
 
-from backup_pipelines import PostgresBackup, catalog, layout, partitions, schedule, schedules
+from backup_pipelines import PostgresBackup, catalog, layout
+from backup_pipelines.dagster_layer import partitions, schedules
 from backup_pipelines.demo.server import EmbeddedServer
+from backup_pipelines.scheduling import schedule
 from backup_pipelines.settings import Every, ScheduleSpec
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System

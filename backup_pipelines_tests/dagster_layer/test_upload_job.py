@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from backup_pipelines import archive, catalog, layout
+from backup_pipelines import catalog, layout
+from backup_pipelines.copies import archive
 from backup_pipelines_tests.dagster_layer.conftest import Shop
 from backup_pipelines_tests.dagster_layer.test_assets import failure
 from backup_pipelines_tests.dagster_layer.test_verify_jobs import records

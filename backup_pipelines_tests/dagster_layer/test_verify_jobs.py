@@ -5,10 +5,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from backup_pipelines import PostgresBackup, audit, catalog, health, layout
-from backup_pipelines.prune import plan_prune
+from backup_pipelines import PostgresBackup, catalog, layout
+from backup_pipelines.health import health
+from backup_pipelines.retention.prune import plan_prune
 from backup_pipelines.settings import VerifySpec
 from backup_pipelines.storage.store import Store
+from backup_pipelines.trail import audit
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, Shop
 from backup_pipelines_tests.dagster_layer.test_assets import failure
 

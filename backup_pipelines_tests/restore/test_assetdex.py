@@ -8,7 +8,7 @@ import pytest
 
 from backup_pipelines.demo.seed import create_database
 from backup_pipelines.demo.server import EmbeddedServer
-from backup_pipelines.selection import Selection
+from backup_pipelines.restoring.selection import Selection
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import ExcludedSpec, ModuleSpec, System
 from backup_pipelines_tests.fix_postgres import Database

@@ -8,7 +8,7 @@ import pytest
 
 from backup_pipelines.errors import BackupError
 from backup_pipelines.postgres import by_keys
-from backup_pipelines.selection import Selection
+from backup_pipelines.restoring.selection import Selection
 from backup_pipelines_tests.fix_postgres import Server
 from backup_pipelines_tests.fix_restore import SOAK_SEED, MakeSite, Site
 

@@ -5,7 +5,7 @@ import pytest
 from backup_pipelines.errors import Busy, Damaged, Failed, NotFound, Refused
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.postgres.lock import take_lock
-from backup_pipelines.selection import Selection
+from backup_pipelines.restoring.selection import Selection
 from backup_pipelines_tests.fix_postgres import Server
 from backup_pipelines_tests.fix_restore import MakeSite
 

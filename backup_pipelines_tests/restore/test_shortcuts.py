@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backup_pipelines import export
+from backup_pipelines.exporting import export
 from backup_pipelines.postgres import staging
 from backup_pipelines_tests.fix_postgres import Server
 from backup_pipelines_tests.fix_restore import MakeSite

@@ -3,7 +3,7 @@
 import pytest
 
 from backup_pipelines.errors import Failed
-from backup_pipelines.selection import Selection
+from backup_pipelines.restoring.selection import Selection
 from backup_pipelines_tests.fix_postgres import Server
 from backup_pipelines_tests.fix_restore import MakeSite
 

@@ -1,0 +1,248 @@
+"""Tables as CSV files: from the live database in one snapshot, or from a backup.
+
+The same rows give the same bytes, wherever they come from: PostgreSQL prints the live ones by
+COPY, and what a backup holds is printed as PostgreSQL does.
+"""
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from psycopg import sql
+
+from backup_pipelines import encryption
+from backup_pipelines.csv import form as csv_form
+from backup_pipelines.csv.files import NewFiles, new_files
+from backup_pipelines.csv.form import LINE_END, ColumnNote, EmptyNote, ExportNote, FileNote
+from backup_pipelines.csv.tables import (
+    CsvTable,
+    Rows,
+    live_snapshot,
+    of_backup,
+    refuse_nothing,
+    with_columns,
+)
+from backup_pipelines.manifest import Manifest, Table
+from backup_pipelines.postgres.connection import Connection
+from backup_pipelines.postgres.introspect import LiveTable
+from backup_pipelines.postgres.writer import stored_batches
+from backup_pipelines.progress import Report
+from backup_pipelines.restoring.selection import Selection
+from backup_pipelines.storage.reading import read_back
+from backup_pipelines.storage.store import Store
+from backup_pipelines.system import System
+
+# Lines are written in pieces of about this much.
+_PIECE_BYTES = 1024 * 1024
+
+# Its output function drops the XML declaration; its cast to text keeps it.
+_XML = "pg_catalog.xml"
+
+_NO_COLUMNS = "it has no columns that take values"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export has made."""
+
+    note: ExportNote
+    to: Path
+    """The folder, or the archive with the files."""
+    seconds: float
+
+    @property
+    def in_words(self) -> str:
+        """How much that is, and where."""
+        tables = f"{len(self.note.files):,} file{'' if len(self.note.files) == 1 else 's'}"
+        return f"{tables} with {self.note.rows:,} rows in {self.to}"
+
+    def document(self) -> dict[str, Any]:
+        """What `csv export --json` prints."""
+        return {
+            **self.note.model_dump(mode="json"),
+            "to": str(self.to),
+            "rows": self.note.rows,
+            "seconds": self.seconds,
+        }
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people must know who use the files."""
+        return [
+            *(
+                f"{one.table} has {one.like_null:,} values that read like NULL ({csv_form.NULL}): "
+                f"in {one.file} they are in quotes, which a spreadsheet drops when it saves"
+                for one in self.note.files
+                if one.like_null
+            ),
+            *(f"{one.table} has no file, because {one.reason}" for one in self.note.without_file),
+        ]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be exported, where to, and how."""
+
+    selection: Selection
+    to: Path
+    zipped: bool = False
+    bom: bool = False
+
+
+def export_live(system: System, url: str, asked: Asked, *, report: Report) -> Exported:
+    """Export tables of the live database as they are in one snapshot.
+
+    Raises Refused when a table cannot be read whole or a file exists, Failed when the work broke
+    off; no file is left then.
+    """
+    started = time.monotonic()
+    with live_snapshot(system, url, asked.selection, "the CSV export") as (moment, tables):
+
+        def rows(table: CsvTable) -> Generator[tuple[int, bytes]]:
+            for part in table.parts:
+                assert isinstance(part, LiveTable)
+                yield from _copied(moment.connection, part, [c.name for c in table.importable])
+
+        about = {
+            "system": system.system,
+            "source": "live",
+            "backup": "",
+            "database": moment.server.database,
+            "snapshot_at": moment.server.now,
+        }
+        return _export(tables, rows, asked, about, report, started)
+
+
+def export_backup(store: Store, entry: Manifest, asked: Asked, *, report: Report) -> Exported:
+    """Export tables of a backup, each of whose objects is read back before.
+
+    Raises what `export_live` raises, and Damaged when an object is not as it was written.
+    """
+    started = time.monotonic()
+    refuse_nothing(asked.selection)
+    tables = of_backup(entry, asked.selection)
+    encryption.refuse_closed(entry)
+
+    def rows(table: CsvTable) -> Generator[tuple[int, bytes]]:
+        for part in table.parts:
+            assert isinstance(part, Table)
+            for stored in part.parts:
+                read_back(store, stored.key, stored.size_bytes, stored.sha256)
+            for batch in stored_batches(store, part, [c.name for c in table.importable]):
+                yield batch.num_rows, csv_form.rows(batch)
+
+    about = {
+        "system": entry.system,
+        "source": "backup",
+        "backup": entry.id,
+        "database": entry.database,
+        "snapshot_at": entry.snapshot_at,
+    }
+    return _export(tables, rows, asked, about, report, started)
+
+
+def _export(
+    tables: Sequence[CsvTable],
+    rows: Rows,
+    asked: Asked,
+    about: dict[str, Any],
+    report: Report,
+    started: float,
+) -> Exported:
+    written = with_columns(tables)
+    created_at = datetime.now(UTC)
+    archive = archive_name(about["system"], asked.selection) if asked.zipped else ""
+    beside = "export.json" if asked.zipped else f"export-{created_at:%Y%m%dT%H%M%S.%fZ}.json"
+    with new_files(asked.to, archive) as files:
+        files.refuse_existing([*(table.file for table in written), beside])
+        notes = [_write(files, table, rows, asked.bom, report) for table in written]
+        note = ExportNote(
+            **about,
+            tool_version=version("backup_pipelines"),
+            created_at=created_at,
+            bom=asked.bom,
+            files=tuple(notes),
+            without_file=tuple(
+                EmptyNote(table=table.qualified, reason=_NO_COLUMNS)
+                for table in tables
+                if not table.importable
+            ),
+        )
+        with files.new(beside) as out:
+            out.write(note.model_dump_json(indent=1).encode() + b"\n")
+    seconds = round(time.monotonic() - started, 3)
+    return Exported(note, (asked.to / archive).absolute(), seconds)
+
+
+def archive_name(system: str, selection: Selection) -> str:
+    """The name of the archive of an export: for one module or table alone, its own."""
+    named = [*selection.modules, *selection.tables]
+    only = csv_form.file_name("public", named[0]).removesuffix(csv_form.SUFFIX)
+    return f"{system}_{only}.zip" if len(named) == 1 else f"{system}.zip"
+
+
+def _write(files: NewFiles, table: CsvTable, rows: Rows, bom: bool, report: Report) -> FileNote:
+    count = like_null = 0
+    with files.new(table.file) as out:
+        out.write(csv_form.header([c.name for c in table.importable], bom=bom))
+        for number, lines in rows(table):
+            out.write(lines)
+            count += number
+            like_null += csv_form.like_null(lines)
+            report(f"{table.qualified}: {count:,} rows")
+    return FileNote(
+        file=table.file,
+        table=table.qualified,
+        module=table.module,
+        rows=count,
+        size_bytes=out.size_bytes,
+        sha256=out.sha256,
+        columns=tuple(ColumnNote(name=c.name, type=c.type) for c in table.importable),
+        left_out=tuple(c.name for c in table.columns if c.generated),
+        like_null=like_null,
+    )
+
+
+def _copied(
+    connection: Connection, table: LiveTable, columns: list[str]
+) -> Generator[tuple[int, bytes]]:
+    """The lines of a table as PostgreSQL prints them."""
+    types = {column.name: column.base_type for column in table.columns}
+    statement = sql.SQL("COPY {} TO STDOUT ({})").format(
+        _exactly(table, columns)
+        if any(types[name] == _XML for name in columns)
+        else sql.SQL("{} ({})").format(
+            table.identifier, sql.SQL(", ").join(map(sql.Identifier, columns))
+        ),
+        sql.SQL(csv_form.COPY_OPTIONS),
+    )
+    lines: list[bytes] = []
+    size = 0
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        # The protocol promises a message for each row; it ends in a bare LF.
+        for message in copy:
+            lines.append(bytes(message[:-1]))
+            size += len(message)
+            if size >= _PIECE_BYTES:
+                yield len(lines), LINE_END.join(lines) + LINE_END
+                lines, size = [], 0
+    if lines:
+        yield len(lines), LINE_END.join(lines) + LINE_END
+
+
+def _exactly(table: LiveTable, columns: list[str]) -> sql.Composed:
+    """A query for COPY that keeps all of an XML value, as a backup does."""
+    types = {column.name: column.base_type for column in table.columns}
+    values = [
+        sql.SQL("t.{}::pg_catalog.text" if types[name] == _XML else "t.{}").format(
+            sql.Identifier(name)
+        )
+        for name in columns
+    ]
+    return sql.SQL("(SELECT {} FROM ONLY {} AS t)").format(
+        sql.SQL(", ").join(values), table.identifier
+    )

@@ -1,0 +1,131 @@
+"""The jobs of a system; all run in one process, and the system's pool lets one run at a time.
+
+A selection's ops depend on nothing of each other, so in process saves a spawn and an import.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from backup_pipelines import catalog
+from backup_pipelines.dagster_layer import metadata, operations, partitions
+from backup_pipelines.dagster_layer.config import BackupChoice, RestoreIntoConfig
+from backup_pipelines.dagster_layer.op_jobs import configured_op_job
+from backup_pipelines.dagster_layer.resources import BackupEnvironment
+from backup_pipelines.errors import Refused
+from backup_pipelines.manifest import Manifest
+from backup_pipelines.progress import sparse
+from backup_pipelines.storage.store import Store
+from backup_pipelines.system import System
+
+if TYPE_CHECKING:
+    # What define_asset_job returns; Dagster does not export it.
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+
+def jobs(
+    system: System, backup: dg.AssetsDefinition, drill: dg.AssetChecksDefinition
+) -> "list[dg.JobDefinition | UnresolvedAssetJobDefinition]":
+    """The jobs that take a backup, prove it, and restore it into an empty database."""
+    return [
+        dg.define_asset_job(
+            partitions.backup_job(system.system),
+            selection=dg.AssetSelection.assets(backup),
+            description=f"Back up every table of {system.system}.",
+            executor_def=dg.in_process_executor,
+        ),
+        dg.define_asset_job(
+            partitions.drill_job(system.system),
+            selection=dg.AssetSelection.checks(drill),
+            description=f"Prove a backup of {system.system} by restoring it and comparing.",
+            executor_def=dg.in_process_executor,
+        ),
+        configured_op_job(
+            system,
+            partitions.restore_into_job(system.system),
+            _restore_into,
+            RestoreIntoConfig,
+            description=f"Restore a backup of {system.system} into an empty database.",
+            of_backup=True,
+        ),
+    ]
+
+
+def chosen(
+    context: dg.OpExecutionContext, store: Store, system: str, choice: BackupChoice
+) -> Manifest:
+    """The backup that the run's partition or config names; raises NotFound when there is none.
+
+    The UI also starts a run with an unknown partition, or with none: the manifest decides.
+    """
+    named = context.partition_key if context.has_partition_key else choice.backup
+    return catalog.find(store, system, named)
+
+
+def refuse_two_names(context: dg.OpExecutionContext, said: str, *same: str) -> None:
+    """Refuse a run whose config names another backup than its partition; `same` name none."""
+    if context.has_partition_key and said not in (context.partition_key, *same):
+        raise Refused(
+            f"the run's partition is {context.partition_key}, its config says backup: {said}; "
+            "which?"
+        )
+
+
+def _restore_into(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: RestoreIntoConfig,
+    environment: BackupEnvironment,
+) -> None:
+    environment = environment.at(system, config.store)
+    with operations.operation(context, system, "restore_into", environment) as work:
+        _restore_whole(system, context, config, environment, work)
+
+
+def _restore_whole(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: RestoreIntoConfig,
+    environment: BackupEnvironment,
+    work: operations.Operation,
+) -> None:
+    from backup_pipelines.restore import restore_into_empty
+    from backup_pipelines.restoring.restore_report import whole_restored_document
+
+    refuse_reexecution(context.run)
+    work.details |= {"into": config.into_env, "store": config.store.value}
+    url = os.environ.get(config.into_env)
+    if not url:
+        raise Refused(f"{config.into_env} is not set where this run executes: give it the URL")
+    store = environment.store()
+    entry = chosen(context, store, system.system, config)
+    work.backup = entry.id
+    done = restore_into_empty(store, entry, url, report=sparse(context.log.info))
+    work.rows = done.rows
+    # A restore of everything has compared every table with these.
+    work.digests_after = {t.qualified: t.digest for t in entry.tables if t.digest}
+    work.details |= {"tables": done.tables, "skipped": list(done.skipped)}
+    for text in done.skipped:
+        context.log.warning(f"left out: {text}")
+    context.add_output_metadata(
+        {
+            "backup": entry.id,
+            "into": config.into_env,
+            "tables": entry.tables_count,
+            "rows": entry.records_count,
+            "skipped": list(done.skipped),
+            metadata.RESULT: dg.MetadataValue.json(
+                dict(whole_restored_document(entry, config.into_env, done))
+            ),
+        }
+    )
+    context.log.info(f"{entry.id} is restored into {config.into_env}")
+
+
+def refuse_reexecution(run: dg.DagsterRun) -> None:
+    """Refuse a copy of an earlier run: Re-execute would replay its stored CONFIRM by one click."""
+    if run.parent_run_id is not None:
+        raise Refused("this is a re-execution; start a new run and confirm it anew")

@@ -1,0 +1,42 @@
+"""The jobs that plan a restore of the live database, do it, and take it back.
+
+A restore is tried once, by somebody who confirmed it.
+"""
+
+import dagster as dg
+
+from backup_pipelines.dagster_layer import partitions, restore_ops
+from backup_pipelines.dagster_layer.config import LiveRestoreConfig, PlanConfig, UndoConfig
+from backup_pipelines.dagster_layer.op_jobs import configured_op_job
+from backup_pipelines.system import System
+
+
+def restore_jobs(system: System) -> list[dg.JobDefinition]:
+    """The plan, restore and undo jobs of a system."""
+    name = system.system
+    return [
+        configured_op_job(
+            system,
+            partitions.plan_job(name),
+            restore_ops.plan,
+            PlanConfig,
+            description=f"Show what a restore of {name} would do; changes nothing.",
+            of_backup=True,
+        ),
+        configured_op_job(
+            system,
+            partitions.restore_job(name),
+            restore_ops.restore,
+            LiveRestoreConfig,
+            description=f"Restore a backup of {name} into the live database: what differs, "
+            "all or nothing, after a safety backup of it.",
+            of_backup=True,
+        ),
+        configured_op_job(
+            system,
+            partitions.undo_job(name),
+            restore_ops.undo,
+            UndoConfig,
+            description=f"Take the last restore of {name} back, by its safety backup.",
+        ),
+    ]

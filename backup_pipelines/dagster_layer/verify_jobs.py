@@ -1,0 +1,119 @@
+"""The jobs that verify: one backup, or the catalog in rotation, some backups in each run."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from backup_pipelines import catalog, encryption
+from backup_pipelines.dagster_layer import lock_ops, metadata, operations, operators, partitions
+from backup_pipelines.dagster_layer.config import BackupChoice
+from backup_pipelines.dagster_layer.jobs import chosen
+from backup_pipelines.dagster_layer.op_jobs import configured_op_job, op_job
+from backup_pipelines.dagster_layer.resources import BackupEnvironment
+from backup_pipelines.errors import BackupError, Damaged, Failed
+from backup_pipelines.manifest import Manifest
+from backup_pipelines.progress import sparse
+from backup_pipelines.scheduling import rotation
+from backup_pipelines.storage.store import Store
+from backup_pipelines.system import System
+
+if TYPE_CHECKING:
+    from backup_pipelines.verify import VerifyResult
+
+
+def verify_jobs(system: System) -> list[dg.JobDefinition]:
+    """The job that verifies one backup, and the one that runs by itself."""
+    name = system.system
+    return [
+        configured_op_job(
+            system,
+            partitions.verify_job(name),
+            _verify_chosen,
+            BackupChoice,
+            description=f"Read every object of a backup of {name} back, by size and sha256.",
+            of_backup=True,
+        ),
+        op_job(
+            system,
+            partitions.verify_rotation_job(name),
+            _verify_due,
+            description=f"Verify those backups of {name} that were verified longest ago, as many "
+            f"as it takes to verify each within {system.verify.days} days.",
+        ),
+    ]
+
+
+def _verify_chosen(
+    system: System,
+    context: dg.OpExecutionContext,
+    config: BackupChoice,
+    environment: BackupEnvironment,
+) -> None:
+    environment = environment.at(system, config.store)
+    with operations.operation(context, system, "verify", environment) as work:
+        store = environment.store()
+        entry = chosen(context, store, system.system, config)
+        result = _verify(context, store, entry, work)
+    document = {
+        "backup": entry.id,
+        "objects": result.objects,
+        "bytes": result.bytes,
+        "opened": result.opened,
+    }
+    shown = {**document, "opened": dg.MetadataValue.bool(result.opened)}
+    metadata.leave_result(context, document, shown)
+    context.log.info(f"{entry.id}: {work.message}")
+
+
+def _verify_due(
+    system: System, context: dg.OpExecutionContext, environment: BackupEnvironment
+) -> None:
+    store, now = environment.store(), datetime.now(UTC)
+    # Of an earlier backup that could not be locked.
+    lock_ops.lock_due(context, system, store)
+    entries = catalog.listing(store, system.system).staying
+    period = rotation.period_of(system.verify.schedule, now)
+    due = rotation.due_for_verification(entries, system.verify.days, now, period)
+    by_id = {entry.manifest.id: entry.manifest for entry in entries}
+    problems: dict[str, BackupError] = {}
+    for backup_id in due:
+        try:
+            with operations.operation(context, system, "verify", environment) as work:
+                work.details["rotation"] = True
+                _verify(context, store, by_id[backup_id], work)
+        except BackupError as error:
+            # One that is damaged, or cannot be read now, must not keep the others from their turn.
+            problems[backup_id] = error
+            context.log.error(str(error))
+    damaged = [name for name, error in problems.items() if isinstance(error, Damaged)]
+    context.add_output_metadata(
+        {
+            "backups": len(entries),
+            "verified": len(due) - len(problems),
+            "damaged": ", ".join(damaged),
+            "not_verified": ", ".join(name for name in problems if name not in damaged),
+        }
+    )
+    if problems:
+        listed = "\n".join(f"- {name}: {error}" for name, error in problems.items())
+        kind = Damaged if damaged else Failed
+        raise kind(f"{len(problems)} of {len(due)} backups are not whole:\n{listed}")
+    context.log.info(f"{len(due)} of {len(entries)} backups verified")
+
+
+def _verify(
+    context: dg.OpExecutionContext, store: Store, entry: Manifest, work: operations.Operation
+) -> "VerifyResult":
+    from backup_pipelines.verify import check
+
+    work.backup = entry.id
+    operator = operators.operator_of(context.run)
+    result = check(store, entry, report=sparse(context.log.info), operator=operator)
+    work.message = f"{result.objects} objects, {result.bytes} bytes are as written"
+    for line in result.read_again:
+        context.log.warning(line)
+    if not result.opened:
+        work.message += f"; {encryption.BYTES_ONLY}"
+        work.details["opened"] = False
+    return result
