@@ -15,7 +15,8 @@ from backup_pipelines.exporting import leftovers
 from backup_pipelines.exporting.ddl_backup import back_up_ddl, owners_in
 from backup_pipelines.exporting.export import Destination, export_tables
 from backup_pipelines.exporting.preflight import refuse_unreadable
-from backup_pipelines.manifest import DdlSection, Manifest, Table
+from backup_pipelines.layout import Format
+from backup_pipelines.manifest import DdlSection, Manifest, Table, format_version_of
 from backup_pipelines.modules import Assignment, Entry, assign, scope_of
 from backup_pipelines.postgres import introspect
 from backup_pipelines.postgres.connection import (
@@ -50,6 +51,8 @@ class BackupRequest:
     run_id: str = ""
     only: frozenset[str] = frozenset()
     """Root tables to which the selection is narrowed; none means all that are selected."""
+    format: Format | None = None
+    """How rows are written; None means as the system says."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ def take_backup(
             recipients,
         )
         stack.callback(_settle, ddl)
-        destination = Destination(store, system, backup_id, recipients)
+        form = request.format or request.system.format
+        destination = Destination(store, system, backup_id, recipients, form)
         tables: list[Table] = []
         for done in _entries(moment, choice, readers, destination, workers, report):
             tables += done.tables
@@ -239,6 +243,7 @@ def _manifest(
     unclaimed = [t.qualified for t in tables if t.module == OTHER and t.partition_of is None]
     return Manifest(
         **surroundings,
+        format_version=format_version_of(tables),
         tool_version=version("backup_pipelines"),
         id=str(request.id),
         system=request.system.system,

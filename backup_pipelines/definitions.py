@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import dagster as dg
+from dagster_shared.record import replace
 
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 
@@ -18,13 +19,15 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 @dg.definitions
 def defs() -> dg.Definitions:
     """All systems of `defs/`; nothing is read before Dagster asks."""
-    found = systems(import_module("backup_pipelines.defs"))
-    shared = dg.Definitions(
-        resources={"backup_environment": environment_with(found.resources)},
-        # For Materialize clicks, which run outside the jobs: one step needs no second process.
-        executor=dg.in_process_executor,
-    )
-    return dg.Definitions.merge(found, shared)
+    found = with_environment(systems(import_module("backup_pipelines.defs")))
+    # For Materialize clicks, which run outside the jobs: one step needs no second process.
+    return dg.Definitions.merge(found, dg.Definitions(executor=dg.in_process_executor))
+
+
+def with_environment(found: dg.Definitions) -> dg.Definitions:
+    """The definitions of a project whose S3Resource `s3`, if there is one, is for backups too."""
+    resources = {**(found.resources or {}), "backup_environment": environment_with(found.resources)}
+    return replace(found, resources=resources)
 
 
 def environment_with(resources: Mapping[str, Any] | None) -> BackupEnvironment:

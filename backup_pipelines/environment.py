@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from backup_pipelines.errors import Refused
+from backup_pipelines.project import project
 from backup_pipelines.storage.store import Store
 from backup_pipelines.storage.variables import USUAL, Variables
 from backup_pipelines.system import System
@@ -23,26 +24,31 @@ DAGSTER_HOME = "DAGSTER_HOME"
 DAGSTER_POSTGRES_URL = "DAGSTER_POSTGRES_URL"
 BACKUP_STORE_URL = "BACKUP_STORE_URL"
 
+_INSTANCE = "dagster.yaml"
+
 # dagster-postgres needs psycopg 2; SQLAlchemy 2.1 takes psycopg 3 for a plain postgresql:// URL,
 # and dagster-postgres then dies on NOTIFY (HAZARDS.md, "Start-up").
 _SQLALCHEMY_SCHEME = "postgresql+psycopg2://"
 
 
 def home() -> Path:
-    """The folder of `dagster.yaml`: DAGSTER_HOME, else the nearest upwards, else the project."""
+    """The folder of `dagster.yaml`: DAGSTER_HOME, else the nearest upwards, else the project.
+
+    Where the package is installed as a wheel there is no project: then where one stands.
+    """
     named = os.environ.get(DAGSTER_HOME)
     if named:
         return Path(named).resolve()
-    here = Path.cwd()
+    here, checkout = Path.cwd(), Path(__file__).resolve().parent.parent
     for folder in (here, *here.parents):
-        if (folder / "dagster.yaml").is_file() and (folder / "workspace.yaml").is_file():
+        if (folder / _INSTANCE).is_file() and (folder / "workspace.yaml").is_file():
             return folder
-    return Path(__file__).resolve().parent.parent
+    return checkout if (checkout / _INSTANCE).is_file() else here
 
 
 def defs_folder() -> Path:
-    """The folder with one `defs.yaml` per system."""
-    return Path(__file__).resolve().parent / "defs"
+    """The folder with one `defs.yaml` per system: this project's, or that of BACKUP_PROJECT."""
+    return project().defs
 
 
 def store_url() -> str:
@@ -174,14 +180,24 @@ def url_of(variable: str) -> str:
 def dagster_environment() -> Generator[None]:
     """DAGSTER_HOME and DAGSTER_POSTGRES_URL set for the time of the block, and put back after it.
 
-    Where no database for Dagster is named, the embedded one's is made and kept up.
+    Where no database for Dagster is named, the embedded one's is made and kept up, if the instance
+    has its database by that variable at all. Raises Refused where there is no instance.
     """
     before = {name: os.environ.get(name) for name in (DAGSTER_HOME, DAGSTER_POSTGRES_URL)}
+    file = home() / _INSTANCE
+    if not file.is_file():
+        raise Refused(
+            f"there is no {file}: set {DAGSTER_HOME} to the folder of Dagster's instance, "
+            f"the one that has its {_INSTANCE}"
+        )
     os.environ[DAGSTER_HOME] = str(home())
     try:
         named = before[DAGSTER_POSTGRES_URL]
         if named:
             os.environ[DAGSTER_POSTGRES_URL] = for_dagster(named)
+            yield
+            return
+        if DAGSTER_POSTGRES_URL not in file.read_text(encoding="utf-8"):
             yield
             return
         from backup_pipelines.demo.databases import Demo

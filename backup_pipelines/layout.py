@@ -11,13 +11,19 @@ _PLAIN = re.compile(r"^[a-z0-9_]{1,80}$")
 _CONTENT = re.compile(
     r"[0-9]{8}T[0-9]{6}Z-[a-z]+-[0-9a-f]{6}/"
     r"(schema/(pre|post)-data\.sql(\.age)?"
-    r"|data/[a-z0-9_-]+\.[a-z0-9_-]+/part-[0-9]{5,}(-[0-9]{3,})?\.parquet(\.age)?"
+    r"|data/[a-z0-9_-]+\.[a-z0-9_-]+/part-[0-9]{5,}(-[0-9]{3,})?\.(parquet|jsonl\.zst)(\.age)?"
     r"|RECOVERY\.md|restore\.py)"
 )
 
 
 ENCRYPTED = ".age"
 """What the key of every encrypted object ends with, and of no other; as the `age` tool's files."""
+
+Format = Literal["parquet", "jsonl"]
+"""How rows are written: as Parquet, or as JSON Lines in zstd."""
+
+_JSON_LINES = ".jsonl.zst"
+_ENDINGS: dict[Format, str] = {"parquet": ".parquet", "jsonl": _JSON_LINES}
 
 
 def system_prefix(system: str) -> str:
@@ -66,21 +72,32 @@ def part_key(
     number: int,
     overflow: int = 0,
     *,
+    format: Format = "parquet",
     encrypted: bool = False,
 ) -> str:
-    """One Parquet part of one table; `number` counts from 0 within the table.
+    """One part of one table; `number` counts from 0 within the table.
 
     A range of pages whose rows outgrow one part continues in `overflow` 1, 2, ...
     """
     folder = f"{_folder_name(schema)}.{_folder_name(table)}"
     name = f"part-{number:05d}" + (f"-{overflow:03d}" if overflow else "")
-    key = f"{backup_prefix(system, backup_id)}data/{folder}/{name}.parquet"
+    key = f"{backup_prefix(system, backup_id)}data/{folder}/{name}{_ENDINGS[format]}"
     return key + ENCRYPTED if encrypted else key
 
 
 def is_encrypted(key: str) -> bool:
     """Whether an object is an age file."""
     return key.endswith(ENCRYPTED)
+
+
+def is_json_lines(key: str) -> bool:
+    """Whether a part is JSON Lines; every other one is Parquet."""
+    return key.removesuffix(ENCRYPTED).endswith(_JSON_LINES)
+
+
+def format_of(key: str) -> Format:
+    """How the rows of a part are written, which its key tells."""
+    return "jsonl" if is_json_lines(key) else "parquet"
 
 
 def is_content_key(system: str, key: str) -> bool:

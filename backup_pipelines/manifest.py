@@ -4,16 +4,22 @@ docs/format.md describes the JSON for people who write another reader.
 """
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from backup_pipelines import layout
 from backup_pipelines.backup_id import BackupType
 from backup_pipelines.errors import Damaged, NewerFormat
 
-# Raised whenever an older reader would misunderstand a manifest written by this version.
-FORMAT_VERSION = 1
+# The highest that this version reads; raised whenever an older reader would misunderstand. What is
+# written has the lowest that says all of it, so that older readers read whatever they can.
+FORMAT_VERSION = 2
+
+# An older reader takes every part for Parquet, and would call these damaged.
+_WITH_JSON_LINES = 2
 
 # The recipe of `postgres/digest.py`; digests of different versions must never be compared.
 DIGEST_VERSION = 1
@@ -27,7 +33,7 @@ class _Record(BaseModel):
 
 
 class Part(_Record):
-    """One Parquet object of a table."""
+    """One object with rows of a table."""
 
     key: str = Field(description="Whole key under the store; may lie in an earlier backup.")
     rows: int
@@ -44,7 +50,7 @@ Encoding = Literal["native", "decimal", "text"]
 
 
 class Column(_Record):
-    """One column of a table, as PostgreSQL describes it and as the Parquet files hold it."""
+    """One column of a table, as PostgreSQL describes it and as Parquet files hold it."""
 
     name: str
     type: str = Field(description="format_type() of the column, e.g. numeric(12,2).")
@@ -170,7 +176,7 @@ class Document(_Record):
 class Manifest(_Record):
     """One backup, whole."""
 
-    format_version: int = FORMAT_VERSION
+    format_version: int = 1
     digest_version: int = DIGEST_VERSION
     tool_version: str
     id: str
@@ -236,6 +242,12 @@ class Manifest(_Record):
     def to_json(self) -> bytes:
         """The manifest as it is stored, with its seal."""
         return with_seal(self.model_dump_json(by_alias=True, indent=1).encode())
+
+
+def format_version_of(tables: Iterable[Table]) -> int:
+    """The format version of a manifest with these tables."""
+    parts = (part for table in tables for part in table.parts)
+    return _WITH_JSON_LINES if any(layout.is_json_lines(part.key) for part in parts) else 1
 
 
 def with_seal(document: bytes) -> bytes:

@@ -13,7 +13,7 @@ from backup_pipelines.postgres.connection import connected
 from backup_pipelines.progress import Report
 from backup_pipelines.restoring.comparing import compare_all, show_forced
 from backup_pipelines.restoring.planned import Plan, TablePlan, refuse_impossible
-from backup_pipelines.restoring.scene import Digests, look
+from backup_pipelines.restoring.scene import BACKUP_RULES, Digests, Rules, look
 from backup_pipelines.restoring.selection import Selection, select
 from backup_pipelines.storage.store import Store
 from backup_pipelines.verify import verify
@@ -62,13 +62,14 @@ def plan_verified(
     selection: Selection,
     mode: Mode,
     report: Report,
+    rules: Rules = BACKUP_RULES,
 ) -> Plan:
     """`plan_restore` for objects that have just been verified."""
     started = time.monotonic()
     with connected(target_url, what=f"the database of {entry.system}") as connection:
         try:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            scene = look(connection, entry, selection)
+            scene = look(connection, entry, selection, rules)
             show_forced(connection, scene)
             digests = Digests(connection)
             found = compare_all(connection, store, entry, selection, mode, scene, digests, report)

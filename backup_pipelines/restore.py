@@ -27,7 +27,7 @@ from backup_pipelines.progress import Report
 from backup_pipelines.restoring.comparing import compare_all
 from backup_pipelines.restoring.load import load, refresh, refuse_unless_empty
 from backup_pipelines.restoring.planned import Plan, refuse_impossible
-from backup_pipelines.restoring.scene import Digests, Scene, look
+from backup_pipelines.restoring.scene import BACKUP_RULES, Digests, Rules, Scene, look
 from backup_pipelines.restoring.selection import Selection, select
 from backup_pipelines.restoring.writing import proved_digests, to_set, write
 from backup_pipelines.storage.store import Store
@@ -58,6 +58,7 @@ class LiveRestore:
     plan_hash: str = ""
     lock_seconds: float = 30.0
     refresh_views: bool = False
+    rules: Rules = BACKUP_RULES
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,21 @@ def restore(
     `safety` takes the safety backup of the given root tables; None skips it. Raises Refused
     before anything is touched, Failed or NotEqual with everything rolled back.
     """
+    verify_selected(store, request.entry, request.selection, report)
+    return restore_verified(request, target_url, store, safety=safety, report=report)
+
+
+def restore_verified(
+    request: LiveRestore,
+    target_url: str,
+    store: Store,
+    *,
+    safety: Callable[[frozenset[str]], Manifest] | None,
+    report: Report,
+) -> LiveRestored:
+    """`restore` for objects that have just been verified."""
     entry = request.entry
     tables = select(entry, request.selection)
-    verify_selected(store, entry, request.selection, report)
     take = None
     if safety is not None:
         # Without a safety backup the one comparison under locks refuses early enough.
@@ -112,8 +125,9 @@ def restore(
             selection=request.selection,
             mode=request.mode,
             report=report,
+            rules=request.rules,
         )
-        refuse_impossible(plan)
+        refuse_impossible(plan, request.rules.what)
         _refuse_other_plan(request, plan)
         roots = frozenset(table.partition_of or table.qualified for table in tables)
         take = partial(safety, roots)
@@ -168,7 +182,7 @@ def _attempt(
                 found = compare_all(
                     connection, store, entry, selection, request.mode, scene, digests, report
                 )
-                refuse_impossible(found.plan)
+                refuse_impossible(found.plan, request.rules.what)
                 _refuse_other_plan(request, found.plan)
                 verified = write(connection, store, entry, selection, found, report)
                 if request.refresh_views:
@@ -184,7 +198,7 @@ def _attempt(
         except WaitingForUs:
             return None
         except psycopg.Error as error:
-            raise _failed(entry, error, is_committing=is_committing) from error
+            raise _failed(request, error, is_committing=is_committing) from error
 
 
 def _take(safety: Callable[[], Manifest] | None, report: Report) -> Manifest | None:
@@ -195,21 +209,22 @@ def _take(safety: Callable[[], Manifest] | None, report: Report) -> Manifest | N
     return safety()
 
 
-def _failed(entry: Manifest, error: psycopg.Error, *, is_committing: bool) -> Failed:
+def _failed(request: LiveRestore, error: psycopg.Error, *, is_committing: bool) -> Failed:
     reason = " ".join(str(error).split())
     if is_committing and isinstance(error, psycopg.OperationalError):
         return Failed(
-            f"the connection to the database of {entry.system} was lost during the commit, so the "
-            f"restore is either done or not begun: make a plan to see which ({reason})"
+            f"the connection to the database of {request.entry.system} was lost during the "
+            f"commit, so the {request.rules.what} is either done or not begun: make a plan to see "
+            f"which ({reason})"
         )
-    return Failed(f"the restore failed and was rolled back: {reason}")
+    return Failed(f"the {request.rules.what} failed and was rolled back: {reason}")
 
 
 def _locked_scene(
     connection: Connection, request: LiveRestore, *, against: Literal["everybody", "writers"]
 ) -> Scene:
     """Lock the selected tables, and those whose foreign keys to them may have to be lifted."""
-    scene = look(connection, request.entry, request.selection)
+    scene = look(connection, request.entry, request.selection, request.rules)
     names = {table.oid: table.identifier for table in scene.live.values()}
     for guard in scene.guards:
         if guard.kind == "foreign owner":
@@ -234,7 +249,7 @@ def _locked_scene(
         then=locking(connection, positions),
     )
     # What was found before the locks may have changed until then.
-    return look(connection, request.entry, request.selection)
+    return look(connection, request.entry, request.selection, request.rules)
 
 
 def _is_current(digests: Digests, scene: Scene, safety: Manifest) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from backup_pipelines.layout import Format
 from backup_pipelines.settings import (
     VARIABLE,
     ActivityLogSpec,
@@ -22,6 +23,7 @@ from backup_pipelines.settings import (
     Size,
     VerifySpec,
 )
+from backup_pipelines.settings_masking import MaskingSpec
 from backup_pipelines.settings_storage import EncryptionSpec, ObjectLockSpec, SecondStoreSpec
 
 # Dagster's group names and partition set names allow no other characters.
@@ -98,6 +100,10 @@ class System(Section):
     readers: int = Field(
         default=2, ge=1, le=32, description="How many connections read tables at once."
     )
+    format: Format = Field(
+        default="parquet",
+        description="How rows are written: parquet, or jsonl for JSON Lines in zstd.",
+    )
     schedule: ScheduleSpec = Field(
         default_factory=ScheduleSpec, description="When the system backs itself up."
     )
@@ -117,6 +123,9 @@ class System(Section):
     )
     second_store: SecondStoreSpec | None = Field(
         default=None, description="A second store, to which every backup is copied."
+    )
+    masking: MaskingSpec | None = Field(
+        default=None, description="What becomes of which column in a masked copy."
     )
     drill: DrillSpec = Field(
         default_factory=DrillSpec, description="Where drills restore to, and how often."

@@ -1,4 +1,4 @@
-"""Verifying a backup: every object read back, every Parquet footer compared with the manifest."""
+"""Verifying a backup: every object read back, what is in it compared with the manifest."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,15 +7,20 @@ from datetime import datetime
 from functools import partial
 from itertools import chain
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from backup_pipelines import catalog, encryption, layout, state_log
 from backup_pipelines.errors import Damaged
-from backup_pipelines.manifest import DIGEST_VERSION, DdlSection, Document, Manifest, Part, Table
+from backup_pipelines.manifest import (
+    DIGEST_VERSION,
+    DdlSection,
+    Document,
+    Manifest,
+    Part,
+    Table,
+    format_version_of,
+)
 from backup_pipelines.postgres import ddl
+from backup_pipelines.postgres.part_contents import content_problem
 from backup_pipelines.postgres.projection import add_digests, to_digest
-from backup_pipelines.postgres.reader import FIELD_ENCODING, FIELD_TYPE
 from backup_pipelines.restoring.ddl_restore import read_bytes, read_section
 from backup_pipelines.storage.age import NotOpened
 from backup_pipelines.storage.reading import WHOLE_NOW, read_again
@@ -117,6 +122,11 @@ def _manifest_problems(store: Store, entry: Manifest) -> list[str]:
         problems.append(
             f"its digests are of version {entry.digest_version}, which cannot be compared with "
             f"those of version {DIGEST_VERSION}"
+        )
+    meant = format_version_of(entry.tables)
+    if entry.format_version != meant:
+        problems.append(
+            f"the manifest says format version {entry.format_version}, its parts are of {meant}"
         )
     if sorted(section.section for section in entry.ddl) != ["post-data", "pre-data"]:
         problems.append("the manifest does not name the two sections of the DDL")
@@ -248,27 +258,8 @@ def _part_problem(store: Store, table: Table, part: Part, opened: bool) -> str:
             return f"{name} has {size:,} bytes instead of {part.size_bytes:,}"
         if sha256 != part.sha256:
             return f"{name} has other bytes than were written (sha256 {sha256})"
-        return _footer_problem(store, table, part) if opened else ""
+        return content_problem(store, table, part) if opened else ""
     except NotOpened:
         return _not_opened(store, part.key)
     except Damaged as error:
         return str(error)
-
-
-def _footer_problem(store: Store, table: Table, part: Part) -> str:
-    name = store.uri(part.key)
-    try:
-        with pq.ParquetFile(store.open_input(part.key)) as file:
-            rows, schema = file.metadata.num_rows, file.schema_arrow
-    except (pa.ArrowException, OSError) as error:
-        return f"{name} is no readable Parquet file: {error}"
-    if rows != part.rows:
-        return f"{name} has {rows:,} rows instead of {part.rows:,}"
-    if schema.names != [column.name for column in table.columns]:
-        return f"{name} has other columns than {table.qualified}"
-    for number, column in enumerate(table.columns):
-        found = schema.field(number).metadata or {}
-        said = {FIELD_TYPE: column.type.encode(), FIELD_ENCODING: column.encoding.encode()}
-        if any(found.get(key) != value for key, value in said.items()):
-            return f"{name} has another type or encoding of {table.qualified}.{column.name}"
-    return ""

@@ -11,6 +11,7 @@ pytest_plugins = [
     "backup_pipelines_tests.fix_daemon",
     "backup_pipelines_tests.fix_receivers",
     "backup_pipelines_tests.fix_s3",
+    "backup_pipelines_tests.fix_spreadsheet",
 ]
 
 

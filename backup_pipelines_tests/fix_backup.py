@@ -13,6 +13,7 @@ from backup_pipelines import modules
 from backup_pipelines.backup import BackupRequest, take_backup
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.demo.server import EmbeddedServer
+from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import ExcludedSpec, ModuleSpec, System
@@ -34,8 +35,17 @@ def whole_system(name: str = "sample", *, readers: int = 2, **more: Iterable[str
     )
 
 
+def in_json_lines(system: System | None = None) -> System:
+    """The same system, or one of everything, with its rows as JSON Lines."""
+    return (system or whole_system()).model_copy(update={"format": "jsonl"})
+
+
 def back_up(
-    url: str, store: Store, system: System | None = None, entries: Iterable[modules.Entry] = ()
+    url: str,
+    store: Store,
+    system: System | None = None,
+    entries: Iterable[modules.Entry] = (),
+    format: Format | None = None,
 ) -> Manifest:
     """A sealed backup of the selected entries, or of everything."""
     chosen = system or whole_system()
@@ -45,6 +55,7 @@ def back_up(
         type="manual",
         created_by="test",
         selection=frozenset(entries) or frozenset(modules.entries(chosen)),
+        format=format,
     )
     *_, sealed = take_backup(request, url, store)
     assert isinstance(sealed, Manifest)

@@ -12,6 +12,7 @@ import pytest
 from backup_pipelines import modules
 from backup_pipelines.backup import BackupRequest, take_backup
 from backup_pipelines.backup_id import BackupId
+from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.plan import Plan, plan_restore
 from backup_pipelines.postgres.comparison import Mode
@@ -62,6 +63,10 @@ class Site:
         """What a query finds, as the superuser, whom no policy hides anything from."""
         with psycopg.connect(self.database.admin_url) as connection:
             return connection.execute(query.encode()).fetchall()
+
+    def write_as(self, format: Format) -> None:
+        """Let backups from now on have their rows in this format."""
+        self.system = self.system.model_copy(update={"format": format})
 
     def back_up(self) -> Manifest:
         """A sealed backup of everything."""

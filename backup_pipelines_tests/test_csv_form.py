@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backup_pipelines.csv import form as csv_form
+from backup_pipelines.csv.null import NULL
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.postgres.texts import as_text
 from backup_pipelines_tests.exactness import connect
@@ -53,7 +54,7 @@ def test_no_two_tables_share_a_file(tables: list[tuple[str, str]]) -> None:
 def test_values_that_read_like_null_are_counted(rows: list[list[str | None]]) -> None:
     """Each of them, and nothing that only looks so within a text."""
     lines = b"".join(csv_form.line(row) for row in rows)
-    assert csv_form.like_null(lines) == sum(value == csv_form.NULL for row in rows for value in row)
+    assert csv_form.like_null(lines) == sum(value == NULL for row in rows for value in row)
 
 
 def _check_floats(

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from types import NoneType
@@ -20,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from backup_pipelines import drill, environment, manifest, systems
 from backup_pipelines.cli.__main__ import cli
+from backup_pipelines.dagster_layer import module_metadata
 from backup_pipelines.dagster_layer.config import (
     AcknowledgeConfig,
     CsvExportConfig,
@@ -36,8 +38,12 @@ from backup_pipelines.dagster_layer.config import (
     UndoConfig,
     UploadConfig,
 )
+from backup_pipelines.dagster_layer.config_csv_import import CsvImportConfig, CsvPlanConfig
+from backup_pipelines.dagster_layer.config_timeline import DiffConfig, HistoryConfig
+from backup_pipelines.module_cards import Card, LastBackup
 from backup_pipelines.postgres import types
 from backup_pipelines.postgres.queries import query
+from backup_pipelines.postgres.row_counts import RowCount
 from backup_pipelines.system import System
 from backup_pipelines.trail import audit
 
@@ -267,10 +273,49 @@ def test_operations_lists_every_field_of_the_csv_jobs_and_no_other() -> None:
     }
 
 
+def test_operations_lists_every_field_of_the_import_jobs_and_no_other() -> None:
+    """The table of config fields is that of both configs, each with its jobs."""
+    listed = rows(section(PROJECT / "docs/operations.md", "The import jobs"))
+    said = {code(row[0]): set(row[1].split(", ")) for row in listed}
+    configs = {"plan": CsvPlanConfig, "import": CsvImportConfig}
+    assert said == {
+        name: {job for job, config in configs.items() if name in config.model_fields}
+        for name in CsvImportConfig.model_fields
+    }
+
+
 def test_operations_lists_every_field_of_the_query_job_and_no_other() -> None:
     """The table of config fields is that of its config."""
     listed = rows(section(PROJECT / "docs/operations.md", "The query job"))
     assert {code(row[0]) for row in listed} == set(QueryConfig.model_fields)
+
+
+def test_operations_lists_every_field_of_the_history_and_diff_jobs_and_no_other() -> None:
+    """The table of config fields is that of their configs, each with its jobs."""
+    listed = rows(section(PROJECT / "docs/operations.md", "The history and diff jobs"))
+    said = {code(row[0]): set(row[1].split(", ")) for row in listed}
+    configs = {"history": HistoryConfig, "diff": DiffConfig}
+    names = set(chain.from_iterable(config.model_fields for config in configs.values()))
+    assert said == {
+        name: {job for job, config in configs.items() if name in config.model_fields}
+        for name in names
+    }
+
+
+def test_operations_lists_what_a_module_page_shows_and_no_other() -> None:
+    """The table of a page has each entry of its metadata."""
+    listed = rows(section(PROJECT / "docs/operations.md", "Module pages"))
+    said = set(_SPAN.findall(" ".join(row[0] for row in listed)))
+    card = Card(
+        "sales",
+        ("public.deals",),
+        {"public.deals": RowCount(1, is_exact=True)},
+        LastBackup("id", "manual", datetime.now(UTC), 1, 1),
+    )
+    before = module_metadata.of_restore("id", datetime.now(UTC))
+    system = systems.load_system("crm")
+    shown = module_metadata.of_card(system, card, before)
+    assert said == {name for name in shown if not name.startswith("dagster/")}
 
 
 def test_operations_lists_every_field_of_the_upload_job_and_no_other() -> None:

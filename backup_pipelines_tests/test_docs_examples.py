@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote, urlsplit
 
 import psycopg
@@ -19,6 +19,7 @@ import yaml
 from backup_pipelines import layout
 from backup_pipelines.demo.binaries import bin_dir
 from backup_pipelines.demo.server import EmbeddedServer
+from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.postgres.digest import compare
@@ -79,9 +80,10 @@ def database(server: EmbeddedServer, make_database: MakeDatabase) -> Database:
 
 
 @pytest.fixture
-def backup(database: Database, store: Store) -> Manifest:
-    """A backup of it, as of a system crm."""
-    return back_up(database.reader_url, store, whole_system("crm"))
+def backup(database: Database, store: Store, request: pytest.FixtureRequest) -> Manifest:
+    """A backup of it, as of a system crm, in the format that a test asks for."""
+    format: Format = getattr(request, "param", "parquet")
+    return back_up(database.reader_url, store, whole_system("crm"), format=format)
 
 
 def blocks(page: Path, language: str, heading: str = "") -> list[str]:
@@ -137,6 +139,16 @@ def test_format_reads_a_table_with_pyarrow_alone(store: Store, backup: Manifest)
 
 
 @pytest.mark.skipif(find_spec("duckdb") is None, reason="DuckDB is not installed")
+@pytest.mark.parametrize("backup", ["jsonl"], indirect=True)
+def test_format_reads_a_table_of_json_lines(store: Store, backup: Manifest) -> None:
+    """The third example of format.md checks and reads a table's parts, which are texts."""
+    names: dict[str, Any] = {}
+    exec(for_us(blocks(FORMAT, "python")[2], store, backup), names)
+    assert len(names["rows"]) == 500
+    assert names["rows"][6]["name"] == "" and names["rows"][4]["unit_price"] is None
+    assert names["rows"][0]["attributes"] == '{"g": 1}'
+
+
 def test_format_reads_a_table_with_duckdb(store: Store, backup: Manifest) -> None:
     """The second example of format.md finds the dearest products."""
     names: dict[str, Any] = {}
@@ -166,6 +178,7 @@ def empty(server: EmbeddedServer, make_database: MakeDatabase) -> Database:
     return make_database(server)
 
 
+@pytest.mark.parametrize("backup", get_args(Format), indirect=True)
 def test_recovery_by_hand_restores_everything(
     empty: Database, store: Store, backup: Manifest, tmp_path: Path
 ) -> None:

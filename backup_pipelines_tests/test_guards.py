@@ -13,6 +13,7 @@ from backup_pipelines.health import guards
 from backup_pipelines.health.finding import OPTIONAL
 from backup_pipelines.health.health import assess
 from backup_pipelines.health.live_look import look as look_at
+from backup_pipelines.manifest import Part
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import ExcludedSpec, ModuleSpec, System
 from backup_pipelines.trail import spool
@@ -215,6 +216,28 @@ def test_shrink_and_growth_count_a_partitioned_table_as_one(store: Store) -> Non
     )
     put_backup(store, 1, tables=moved)
     assert look(store, "shrink").status == look(store, "growth").status == "ok"
+
+
+def test_shrink_and_growth_compare_no_bytes_of_two_formats(store: Store) -> None:
+    """A table that is written as Parquet from now on has not lost what JSON Lines took."""
+    sizes: tuple[tuple[layout.Format, int, int, str], ...] = (
+        ("jsonl", 1000, 9000, "unknown"),
+        ("parquet", 1000, 1000, "ok"),
+        ("jsonl", 1000, 9000, "ok"),
+        # Rows count whatever the format, and bytes of one format do.
+        ("parquet", 400, 1000, "error"),
+        ("parquet", 400, 400, "error"),
+    )
+    for number, (format, rows, size, shrink) in enumerate(sizes):
+        key = layout.part_key("crm", "id", "public", "deals", 0, format=format)
+        part = Part(key=key, rows=rows, size_bytes=size, sha256="", digest="")
+        entry = put_backup(store, 20 - number, {"public.deals": (rows, size)})
+        store.delete([layout.manifest_key("crm", entry.id)])
+        [table] = entry.tables
+        tables = (table.model_copy(update={"parts": (part,)}),)
+        put_backup(store, 10 - number, tables=tables)
+        assert look(store, "shrink").status == shrink
+        assert look(store, "growth").status in ("ok", "unknown")
 
 
 def test_growth_fires_above_the_share(store: Store) -> None:

@@ -19,14 +19,10 @@ from backup_pipelines import modules
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.manifest import Excluded
-from backup_pipelines.onboarding.init_system import (
-    InitReport,
-    init_system,
-    read_database,
-    render,
-    scalar,
-    warnings_about,
-)
+from backup_pipelines.onboarding.cautions import warnings_about
+from backup_pipelines.onboarding.found import read_database
+from backup_pipelines.onboarding.init_system import init_system
+from backup_pipelines.onboarding.rendering import InitReport, render, scalar
 from backup_pipelines.postgres import introspect
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.storage.store import Store
@@ -120,7 +116,8 @@ def test_what_is_written(shop: Database, tmp_path: Path) -> None:
             "storage_limit": "10 GB",
         },
     }
-    assert "#   backup-pipelines backup shop\n#   backup-pipelines drill shop\n" in text
+    verbs = ("preflight", "backup", "drill")
+    assert "".join(f"#   backup-pipelines {verb} shop\n" for verb in verbs) in text
     assert os.listdir(report.path.parent) == ["defs.yaml"]
     assert report.warnings == ()
 
@@ -180,7 +177,7 @@ def test_grants_in_warnings_are_what_a_backup_needs(
 def test_warnings_name_the_tables(
     server: Server, make_database: MakeDatabase, tmp_path: Path
 ) -> None:
-    """Keyless and unlogged tables are named, partitions by their root, in report and comments."""
+    """Keyless, unlogged and partitioned tables are named, by their roots, and in comments too."""
     database = make_database(server)
     database.run(
         "CREATE UNLOGGED TABLE scratch (id int PRIMARY KEY)",
@@ -188,7 +185,8 @@ def test_warnings_name_the_tables(
         "CREATE TABLE log_1 PARTITION OF log DEFAULT",
     )
     report = init_system("keyless", "X_URL", database.reader_url, tmp_path)
-    keyless, unlogged = report.warnings
+    keyless, unlogged, partitioned = report.warnings
+    assert partitioned.startswith("partitioned") and "public.log (1 partition)" in partitioned
     assert keyless.startswith("no primary key") and keyless.endswith("in public.log")
     assert unlogged.startswith("unlogged") and unlogged.endswith(": public.scratch")
     assert "# - unlogged" in report.path.read_text("utf-8")
@@ -218,7 +216,8 @@ def test_sizes_are_warned_of(shop: Database) -> None:
     found = read_database(shop.reader_url, "shop")
     tables = (replace(found.tables[0], table_bytes=12 * 10**9), *found.tables[1:])
     big, total = warnings_about(replace(found, tables=tables))
-    assert "auth.sessions (12.0 GB)" in big
+    assert "auth.sessions (12.0 GB, about 2 min)" in big
+    assert "all tables about 2 min" in big
     assert "storage_limit" in total
 
 
@@ -333,7 +332,11 @@ def test_file_systems_without_hard_links(
     target.write_text("mine")
     asked = iter([False])
     lexists = os.path.lexists
-    monkeypatch.setattr(os.path, "lexists", lambda path: next(asked, None) or lexists(path))
+
+    def there(path: Path) -> bool:
+        return next(asked, None) or lexists(path)
+
+    monkeypatch.setattr(os.path, "lexists", there)
     with pytest.raises(Refused, match="exists"):
         init_system("shop", "SHOP_URL", shop.reader_url, tmp_path)
     assert target.read_text() == "mine"

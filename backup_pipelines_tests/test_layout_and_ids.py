@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -108,13 +109,24 @@ def test_every_key_is_in_its_system() -> None:
         assert key.startswith(layout.system_prefix("crm"))
 
 
-@given(schema=_IDENTIFIERS, table=_IDENTIFIERS, number=st.integers(0, 99999), kind=_TYPES)
+@given(
+    schema=_IDENTIFIERS,
+    table=_IDENTIFIERS,
+    number=st.integers(0, 99999),
+    kind=_TYPES,
+    format=st.sampled_from(get_args(layout.Format)),
+    encrypted=st.booleans(),
+)
 def test_what_is_a_section_or_a_part(
-    schema: str, table: str, number: int, kind: BackupType
+    schema: str, table: str, number: int, kind: BackupType, format: layout.Format, encrypted: bool
 ) -> None:
     """Every key that is made for content is known as such, for its own system only."""
     backup_id = str(BackupId.new(kind, datetime.now(UTC)))
-    part = layout.part_key("crm", backup_id, schema, table, number, number % 3)
+    part = layout.part_key(
+        "crm", backup_id, schema, table, number, number % 3, format=format, encrypted=encrypted
+    )
+    assert layout.format_of(part) == format
+    assert layout.is_encrypted(part) == encrypted
     for key in (part, layout.schema_key("crm", backup_id, "pre-data")):
         assert layout.is_content_key("crm", key)
         assert not layout.is_content_key("dcim", key)

@@ -8,13 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backup_pipelines.onboarding.proposals import (
-    Reference,
-    TableFacts,
-    exclusion_candidates,
-    propose_modules,
-    unwritable,
-)
+from backup_pipelines.onboarding.candidates import exclusion_candidates
+from backup_pipelines.onboarding.proposals import propose_modules
+from backup_pipelines.onboarding.table_facts import Reference, TableFacts, unwritable
 from backup_pipelines.system import ModuleSpec, System, qualify
 
 _WORDS = ["user", "users", "order", "orders", "item", "log", "auth", "Stage", "other", "catalog"]

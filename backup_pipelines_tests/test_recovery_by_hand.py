@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from psycopg import sql
 from backup_pipelines import layout
 from backup_pipelines.demo.binaries import bin_dir
 from backup_pipelines.demo.server import EmbeddedServer
+from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.modules import select_modules
 from backup_pipelines.postgres.queries import query
@@ -96,13 +98,14 @@ def fill_generated(database: Database) -> list[Variant]:
 
 
 @needs_duckdb
+@pytest.mark.parametrize("format", get_args(Format))
 def test_tables_of_all_kinds_by_hand(
-    pair: tuple[Database, Database], store: Store, tmp_path: Path
+    pair: tuple[Database, Database], store: Store, tmp_path: Path, format: Format
 ) -> None:
     """Every row, view and position is as it was, whatever the names, and nothing else is run."""
     target, source = pair
     source.run(TABLES, ODD)
-    sealed = back_up(source.reader_url, store)
+    sealed = back_up(source.reader_url, store, format=format)
     done = type_by_hand(store, sealed, tmp_path, target.admin_url)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     equal = sum(1 for table in sealed.tables if table.kind == "table")
@@ -117,14 +120,19 @@ def test_tables_of_all_kinds_by_hand(
 
 
 @needs_duckdb
+@pytest.mark.parametrize("format", get_args(Format))
 @pytest.mark.skipif(shutil.which("age") is None, reason="there is no age tool on this machine")
 def test_every_type_of_an_encrypted_backup_by_hand(
-    pair: tuple[Database, Database], store: Store, identity_file: Path, tmp_path: Path
+    pair: tuple[Database, Database],
+    store: Store,
+    identity_file: Path,
+    tmp_path: Path,
+    format: Format,
 ) -> None:
     """Opened by the age tool and turned by DuckDB, every value of every type is exact."""
     target, source = pair
     variants = [*fill(source), *fill_generated(source)]
-    sealed = back_up(source.reader_url, store, encrypted_to(identity_file))
+    sealed = back_up(source.reader_url, store, encrypted_to(identity_file), format=format)
     done = type_by_hand(store, sealed, tmp_path, target.admin_url, identity_file)
     assert done.returncode == 0, done.stderr
     assert not differences(source.admin_url, target.admin_url, variants)

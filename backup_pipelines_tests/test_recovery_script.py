@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psycopg
 import pyrage
@@ -18,6 +18,7 @@ import pytest
 from backup_pipelines import layout
 from backup_pipelines.copies import archive
 from backup_pipelines.demo.server import EmbeddedServer
+from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.recovery.documents import restore_script
 from backup_pipelines.storage.store import Store
@@ -95,13 +96,14 @@ def copied(store: Store, entry: Manifest, to: Path) -> Path:
     return to
 
 
+@pytest.mark.parametrize("format", get_args(Format))
 def test_the_script_restores_everything_awkward(
-    pair: tuple[Database, Database], store: Store, machine: Machine, tmp_path: Path
+    pair: tuple[Database, Database], store: Store, machine: Machine, tmp_path: Path, format: Format
 ) -> None:
     """COPY finds the same rows in every table and view, and every digest is the manifest's."""
     target, source = pair
     make_awkward(source)
-    sealed = back_up(source.reader_url, store)
+    sealed = back_up(source.reader_url, store, format=format)
     ran = machine.restore(copied(store, sealed, tmp_path / "copy"), target.admin_url)
     assert (ran.code, ran.err) == (0, "")
     assert f"with {sealed.records_count:,} rows" in ran.out
@@ -109,17 +111,19 @@ def test_the_script_restores_everything_awkward(
     assert_equal(target.admin_url, sealed)
 
 
+@pytest.mark.parametrize("format", get_args(Format))
 def test_the_script_restores_every_type_of_an_encrypted_backup(
     pair: tuple[Database, Database],
     store: Store,
     machine: Machine,
     identity_file: Path,
     tmp_path: Path,
+    format: Format,
 ) -> None:
     """Every value of every type is the same, by COPY's text and by its bytes."""
     target, source = pair
     variants = fill(source)
-    sealed = back_up(source.reader_url, store, encrypted_to(identity_file))
+    sealed = back_up(source.reader_url, store, encrypted_to(identity_file), format=format)
     machine = machine_with(tmp_path / "more", (*_PLAIN, "pyrage"))
     folder = copied(store, sealed, tmp_path / "copy")
     ran = machine.restore(folder, target.admin_url, "--identity", str(identity_file))

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,3 +178,12 @@ def test_a_folder_with_odd_characters(tmp_path: Path) -> None:
     store = Store((tmp_path / "mes données 100%").as_uri())
     store.put_new("a", b"1")
     assert (tmp_path / "mes données 100%" / "a").read_bytes() == b"1"
+
+
+def test_a_new_folder_is_private_and_one_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+    """A backup is all rows of a database; who may look into an existing folder was decided."""
+    Store((tmp_path / "new").as_uri())
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    (tmp_path / "shared").mkdir(mode=0o750)
+    Store((tmp_path / "shared").as_uri())
+    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o750

@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psycopg
 import pytest
 
 from backup_pipelines.demo.server import EmbeddedServer
+from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.timeline.differences import RowDifference, differences
@@ -137,6 +138,8 @@ class _Campaign:
         schema = f"s{len(self.entries)}"
         copies = [f"CREATE TABLE {schema}.{t} AS SELECT * FROM {t}" for t in _TABLES]
         self.site.run(f"CREATE SCHEMA {schema}", *copies)
+        # What is said of them must not tell how their rows are written.
+        self.site.write_as(self.chance.choice(get_args(Format)))
         self.entries.append(self.site.back_up())
 
     def columns(self, schema: str, table: str) -> list[str]:

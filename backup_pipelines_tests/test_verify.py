@@ -203,7 +203,7 @@ def test_forged_manifests(backup: Backup, change: Callable[[Any], None], said: s
     [
         (lambda document: document.update(id="20200101T000000Z-manual-000000"), "the manifest of"),
         (lambda document: document.update(system="dcim"), "is the manifest of dcim"),
-        (lambda document: document.update(format_version=2), "upgrade backup_pipelines"),
+        (lambda document: document.update(format_version=3), "upgrade backup_pipelines"),
         (lambda document: document.pop("tables"), "tables: Field required"),
         (lambda document: document["tables"][0].update(rows="many"), "tables.0.rows: "),
     ],

@@ -19,10 +19,13 @@ from backup_pipelines.cli import archive as cli_archive
 from backup_pipelines.cli import audit as cli_audit
 from backup_pipelines.cli import catalog as cli_catalog
 from backup_pipelines.cli import csv as cli_csv
+from backup_pipelines.cli import csv_import as cli_csv_import
 from backup_pipelines.cli import encryption as cli_encryption
 from backup_pipelines.cli import housekeeping as cli_housekeeping
 from backup_pipelines.cli import jobs as cli_jobs
 from backup_pipelines.cli import links as cli_links
+from backup_pipelines.cli import modules as cli_modules
+from backup_pipelines.cli import preflight as cli_preflight
 from backup_pipelines.cli import query as cli_query
 from backup_pipelines.cli import restore as cli_restore
 from backup_pipelines.cli import status as cli_status
@@ -179,8 +182,11 @@ def init(system: str, database_url_env: str) -> None:
         for table in found:
             print(f"{heading}: {clean(table.name)} ({clean(table.reason)})")
     for warning in report.warnings:
-        tell(f"warning: {clean(warning)}")
-    print(f"Read it, change what you like, then: {PROGRAM} backup {system}")
+        said, *statements = warning.splitlines()
+        tell(f"warning: {clean(said)}")
+        for statement in statements:
+            tell(f"  {clean(statement)}")
+    print(f"Read it, change what you like, then: {PROGRAM} preflight {system}")
 
 
 @cli.command("list")
@@ -222,6 +228,7 @@ def show(system: str, backup: str, which: StoreName, as_json: bool) -> None:
 
 
 for command in (
+    cli_preflight.preflight,
     cli_jobs.backup,
     cli_jobs.verify,
     cli_jobs.drill,
@@ -241,6 +248,7 @@ for command in (
     cli_archive.upload,
     cli_csv.csv_group,
     cli_links.link,
+    cli_modules.modules,
     cli_query.query,
     cli_timeline.history,
     cli_timeline.diff,
@@ -248,6 +256,8 @@ for command in (
     cli_status.status,
 ):
     cli.add_command(command)
+for about_files in (cli_csv_import.plan, cli_csv_import.import_):
+    cli_csv.csv_group.add_command(about_files)
 
 if __name__ == "__main__":
     sys.exit(main())

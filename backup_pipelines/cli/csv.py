@@ -58,6 +58,7 @@ def csv_group() -> None:
 @store_option
 @click.option("--zip", "zipped", is_flag=True, help="One archive with all files.")
 @click.option("--bom", is_flag=True, help="Begin files with a byte order mark.")
+@click.option("--masked", is_flag=True, help="Mask values as the YAML says.")
 @reason_option
 @by_option
 @json_option
@@ -70,6 +71,7 @@ def export(
     which: StoreName,
     zipped: bool,
     bom: bool,
+    masked: bool,
     reason: str,
     operator: str | None,
     as_json: bool,
@@ -80,11 +82,18 @@ def export(
     """
     from backup_pipelines.csv import export as csv_export
     from backup_pipelines.csv import tables as csv_tables
+    from backup_pipelines.masking import policy
 
     loaded = systems.load_system(system)
     with _audited(system, "csv_export", operator, reason, which) as word:
         csv_tables.refuse_live_second(backup, which)
-        asked = csv_export.Asked(Selection(modules, tables), Path(to), zipped=zipped, bom=bom)
+        asked = csv_export.Asked(
+            Selection(modules, tables),
+            Path(to),
+            zipped=zipped,
+            bom=bom,
+            masking=policy.spec_of(loaded) if masked else None,
+        )
         if backup is None:
             with (
                 progress(f"{system}: exporting") as step,

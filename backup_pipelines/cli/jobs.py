@@ -64,6 +64,12 @@ def variable(option: str, name: str) -> str:
 @click.option("--module", "modules", metavar="M", multiple=True, help="Only this; may be repeated.")
 @click.option("--label", default="", help="A name for people, shown in the catalog.")
 @click.option("--reason", default="", help="Why it is taken; kept in the manifest.")
+@click.option(
+    "--format",
+    "written_as",
+    type=click.Choice(get_args(layout.Format)),
+    help="How rows are written, if not as the YAML says.",
+)
 @by_option
 @json_option
 def backup(
@@ -71,6 +77,7 @@ def backup(
     modules: tuple[str, ...],
     label: str,
     reason: str,
+    written_as: layout.Format | None,
     operator: str | None,
     as_json: bool,
 ) -> None:
@@ -88,6 +95,8 @@ def backup(
         return [key for key, entry in known.items() if entry in selection]
 
     config = {"label": label, "reason": reason}
+    if written_as:
+        config["format"] = written_as
     ran = run_job(system, "backup", config, "backing up", operator, assets)
     entry = catalog.load(store, system, ran.backup_id)
     for warning in entry.warnings:

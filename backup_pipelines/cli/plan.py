@@ -85,8 +85,13 @@ def print_done(system: str, ran: Ran, as_json: bool) -> None:
         f"{document['backup']}: {restore_report.in_words(document)}; {proved} proved equal, "
         f"{ran.seconds:.1f} s"
     )
+    print_undo(system, document)
+
+
+def print_undo(system: str, document: Document) -> None:
+    """Print how what a document tells of is taken back."""
     if not restore_report.has_changes(document):
-        # An undo would take back the restore before this one.
+        # An undo would take back what was done before this.
         return
     if document["safety_backup"] is None:
         print("No safety backup was taken: this cannot be undone.")

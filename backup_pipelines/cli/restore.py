@@ -11,6 +11,7 @@ import click
 
 from backup_pipelines import catalog, environment, systems
 from backup_pipelines.cli import audit as cli_audit
+from backup_pipelines.cli import masked as cli_masked
 from backup_pipelines.cli.jobs import (
     by_option,
     json_option,
@@ -151,6 +152,7 @@ def plan(system: str, backup: str, as_json: bool, **what: Any) -> None:
 @click.argument("backup")
 @_what
 @confirm_option
+@click.option("--masked", is_flag=True, help="Mask values as the YAML says; needs --into.")
 @click.option("--plan", "plan_hash", metavar="HASH", default="", help="Refuse anything else.")
 @click.option("--skip-safety", is_flag=True, help="Take no safety backup; needs --reason.")
 @click.option("--refresh-views", is_flag=True, help="Refresh every materialized view too.")
@@ -161,6 +163,7 @@ def restore(
     system: str,
     backup: str,
     confirm: str | None,
+    masked: bool,
     plan_hash: str,
     skip_safety: bool,
     refresh_views: bool,
@@ -171,7 +174,7 @@ def restore(
 ) -> None:
     """Restore what differs from BACKUP, all or nothing, proved, after a safety backup of it.
 
-    With --into into another database; an empty one gets the whole backup.
+    With --into into another database; an empty one gets the whole backup, and may get it masked.
     """
     from backup_pipelines.cli import plan as cli_plan
 
@@ -179,18 +182,20 @@ def restore(
     with cli_audit.refusals(
         system, "restore", operator=operator, backup=backup, reason=reason, which=asked.which
     ):
+        if masked and not asked.into:
+            cli_masked.refuse_live(system)
         _refuse_unsafe(system, asked, confirm, reason, skip_safety=skip_safety)
         loadable(system)
         entry = catalog.find(store_named(system, asked.which), system, backup)
         select(entry, asked.selection)
-        is_empty = _is_empty_target(asked, skip_safety=skip_safety)
+        is_empty = _is_empty_target(asked, skip_safety=skip_safety, masked=masked)
     title = f"restoring {entry.id}"
     if asked.into and is_empty:
         about = {"backup": entry.id, "into_env": asked.into, "store": asked.which}
-        config: Mapping[str, object] = {**about, "confirm": confirm}
-        cli_plan.print_whole(
-            entry, asked.into, run_job(system, "restore_into", config, title, operator), as_json
-        )
+        config: Mapping[str, object] = {**about, "masked": masked, "confirm": confirm}
+        ran = run_job(system, "restore_into", config, title, operator)
+        show = cli_masked.print_copy if masked else cli_plan.print_whole
+        show(entry, asked.into, ran, as_json)
         return
     config = {
         **asked.config(),
@@ -241,12 +246,14 @@ def _refuse_unsafe(
         raise Refused("--skip-safety needs --reason TEXT: there will be no undo, so say why")
 
 
-def _is_empty_target(asked: _Asked, *, skip_safety: bool) -> bool:
+def _is_empty_target(asked: _Asked, *, skip_safety: bool, masked: bool) -> bool:
     """Whether another database gets the whole backup; Refused when it can get nothing safely."""
     if not asked.into:
         return False
     if _is_empty(environment.url_of(asked.into), asked):
         return True
+    if masked:
+        cli_masked.refuse_filled(asked.into)
     if not skip_safety:
         raise Refused(
             f"the target database is not empty: the database of {asked.into} would get the "

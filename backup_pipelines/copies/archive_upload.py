@@ -10,6 +10,7 @@ from typing import IO
 
 from backup_pipelines import layout, manifest, verify
 from backup_pipelines.backup_id import BackupId
+from backup_pipelines.copies import json_document
 from backup_pipelines.copies.archive import END, RECOVERY, objects_of, pieces
 from backup_pipelines.errors import BackupError, Damaged, Refused
 from backup_pipelines.exporting import leftovers
@@ -146,10 +147,20 @@ def _opened(file: Path) -> Generator[_Archive]:
         raise Refused(f"{file} cannot be read ({error.strerror})") from error
     with stream:
         try:
+            _refuse_document(stream, file)
             found = _members(stream, file)
             yield _checked(stream, file, found)
         except OSError as error:
             raise Damaged(f"{file} cannot be read to its end ({error.strerror})") from error
+
+
+def _refuse_document(stream: IO[bytes], file: Path) -> None:
+    if stream.read(len(json_document.BEGINS)) == json_document.BEGINS:
+        raise Refused(
+            f"{file} is a JSON document of rows, which has no DDL and no digests to restore by: "
+            "upload an archive, which `download` makes without --format json"
+        )
+    stream.seek(0)
 
 
 def _members(stream: IO[bytes], file: Path) -> dict[str, tarfile.TarInfo]:

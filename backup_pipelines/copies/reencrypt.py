@@ -190,6 +190,7 @@ class _Work:
                     table.name,
                     # Their own numbers may be those of several backups.
                     number,
+                    format=layout.format_of(part.key),
                     encrypted=self._encrypted,
                 ),
             )

@@ -53,6 +53,18 @@ class Check:
 
 
 @dataclass(frozen=True)
+class UniqueKey:
+    """One of the keys of a unique index, and how its index compares two values."""
+
+    expression: str
+    """The column or the expression, as PostgreSQL writes it."""
+    collation: str | None
+    """With its schema, as PostgreSQL writes it."""
+    operator: tuple[str | None, str | None]
+    """Schema and name; none for an exclusion's, which need not be an equality."""
+
+
+@dataclass(frozen=True)
 class Unique:
     """Columns whose values no two rows share, of the rows that `predicate` is true for."""
 
@@ -60,6 +72,16 @@ class Unique:
     is_primary: bool
     has_expressions: bool
     predicate: str | None
+    name: str
+    keys: tuple[UniqueKey, ...]
+    is_exclusion: bool
+    nulls_not_distinct: bool
+
+    @property
+    def plain_columns(self) -> tuple[str, ...]:
+        """The columns that it is of, where it is of all rows and of columns alone; else none."""
+        usual = not (self.has_expressions or self.predicate or self.is_exclusion)
+        return self.columns if usual else ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +98,14 @@ class ColumnFacts:
     rules: tuple[str, ...]
     """CHECKs, its domains' too, as PostgreSQL writes them."""
     comment: str
+    written: str
+    """Its type with its domains resolved, e.g. numeric(12,2)."""
+    labels: tuple[str, ...]
+    """An enum's."""
+    domain_rules: Mapping[str, str]
+    """The CHECKs of its domains by name."""
+    default_sql: str | None
+    """What a row gets that does not say it; None where that can be another each time."""
 
     @property
     def name(self) -> str:
@@ -136,15 +166,7 @@ def describe_tables(connection: Connection, tables: Sequence[LiveTable]) -> list
                 Check(tuple(row["columns"]), row["definition"], row["expression"])
                 for row in checks.get(table.oid, ())
             ),
-            tuple(
-                Unique(
-                    tuple(row["columns"]),
-                    row["is_primary"],
-                    row["has_expressions"],
-                    row["predicate"],
-                )
-                for row in uniques.get(table.oid, ())
-            ),
+            tuple(_unique(row) for row in uniques.get(table.oid, ())),
             [key for key in keys if key.table == table.qualified],
             readable,
         )
@@ -195,6 +217,21 @@ def _facts(
     return TableFacts(table, tuple(columns), tuple(lookups), checks, uniques)
 
 
+def _unique(row: Mapping[str, Any]) -> Unique:
+    operators = zip(row["operator_schemas"], row["operator_names"], strict=True)
+    keys = zip(row["key_expressions"], row["key_collations"], operators, strict=True)
+    return Unique(
+        columns=tuple(row["columns"]),
+        is_primary=row["is_primary"],
+        has_expressions=row["has_expressions"],
+        predicate=row["predicate"],
+        name=row["name"],
+        keys=tuple(UniqueKey(*key) for key in keys),
+        is_exclusion=row["is_exclusion"],
+        nulls_not_distinct=row["nulls_not_distinct"],
+    )
+
+
 def _column(column: LiveColumn, more: Mapping[str, Any], checks: Sequence[Check]) -> ColumnFacts:
     own = [check.definition for check in checks if column.name in check.columns]
     rules = [*more["domain_checks"], *own]
@@ -203,7 +240,7 @@ def _column(column: LiveColumn, more: Mapping[str, Any], checks: Sequence[Check]
     allowed = tuple(more["labels"]) or (lists[0] if lists else ())
     for values in lists:
         allowed = tuple(value for value in allowed if value in values)
-    default = column.default or more["domain_default"] or ""
+    default = default_sql = column.default or more["domain_default"] or ""
     if column.identity:
         default = "the next number" + (" (always)" if column.identity == "always" else "")
     nullable = not column.not_null and not more["domain_not_null"]
@@ -216,6 +253,10 @@ def _column(column: LiveColumn, more: Mapping[str, Any], checks: Sequence[Check]
         # Those that the list says already say nothing more.
         rules=tuple(rule for rule in rules if not in_list(rule)),
         comment=more["comment"],
+        written=more["written"],
+        labels=tuple(more["labels"]),
+        domain_rules=dict(zip(more["domain_check_names"], more["domain_checks"], strict=True)),
+        default_sql=None if column.identity or more["default_varies"] else default_sql,
     )
 
 

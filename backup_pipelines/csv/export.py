@@ -5,19 +5,19 @@ COPY, and what a backup holds is printed as PostgreSQL does.
 """
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from psycopg import sql
-
 from backup_pipelines import encryption
 from backup_pipelines.csv import form as csv_form
 from backup_pipelines.csv.files import NewFiles, new_files
-from backup_pipelines.csv.form import LINE_END, ColumnNote, EmptyNote, ExportNote, FileNote
+from backup_pipelines.csv.form import ColumnNote, EmptyNote, ExportNote, FileNote
+from backup_pipelines.csv.null import NULL
+from backup_pipelines.csv.printed import parsed, printed
 from backup_pipelines.csv.tables import (
     CsvTable,
     Rows,
@@ -27,20 +27,19 @@ from backup_pipelines.csv.tables import (
     with_columns,
 )
 from backup_pipelines.manifest import Manifest, Table
-from backup_pipelines.postgres.connection import Connection
+from backup_pipelines.masking.batches import MaskedRows
+from backup_pipelines.masking.facts import Facts, facts_of_backup, facts_of_live
+from backup_pipelines.masking.keyed import key_of_environment
+from backup_pipelines.masking.policy import Policy, make_policy
+from backup_pipelines.masking.values import ColumnMask, Masker
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.writer import stored_batches
 from backup_pipelines.progress import Report
 from backup_pipelines.restoring.selection import Selection
+from backup_pipelines.settings_masking import MaskingSpec
 from backup_pipelines.storage.reading import read_back
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
-
-# Lines are written in pieces of about this much.
-_PIECE_BYTES = 1024 * 1024
-
-# Its output function drops the XML declaration; its cast to text keeps it.
-_XML = "pg_catalog.xml"
 
 _NO_COLUMNS = "it has no columns that take values"
 
@@ -58,7 +57,8 @@ class Exported:
     def in_words(self) -> str:
         """How much that is, and where."""
         tables = f"{len(self.note.files):,} file{'' if len(self.note.files) == 1 else 's'}"
-        return f"{tables} with {self.note.rows:,} rows in {self.to}"
+        masked = ", masked" if self.note.masked else ""
+        return f"{tables} with {self.note.rows:,} rows in {self.to}{masked}"
 
     def document(self) -> dict[str, Any]:
         """What `csv export --json` prints."""
@@ -74,7 +74,7 @@ class Exported:
         """What people must know who use the files."""
         return [
             *(
-                f"{one.table} has {one.like_null:,} values that read like NULL ({csv_form.NULL}): "
+                f"{one.table} has {one.like_null:,} values that read like NULL ({NULL}): "
                 f"in {one.file} they are in quotes, which a spreadsheet drops when it saves"
                 for one in self.note.files
                 if one.like_null
@@ -91,6 +91,32 @@ class Asked:
     to: Path
     zipped: bool = False
     bom: bool = False
+    masking: MaskingSpec | None = None
+    """The rules by which values are masked; None leaves them as they are."""
+
+
+class _Masks:
+    """What the files of an export are masked by; nothing, where nobody asked for it."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._spec = asked.masking
+        # Refused before a database is asked for anything.
+        self._masker = Masker(key_of_environment()) if asked.masking is not None else None
+        self._policy: Policy | None = None
+
+    def hold_against(self, facts: Callable[[], Facts]) -> None:
+        """Find the masks of the tables; raises Refused when the rules do not suit them."""
+        if self._spec is not None:
+            self._policy = make_policy(self._spec, facts())
+
+    def of(self, table: CsvTable) -> Mapping[str, ColumnMask]:
+        """The masks of a table's columns."""
+        return self._policy.of(table.qualified) if self._policy is not None else {}
+
+    def rows(self, table: CsvTable) -> MaskedRows | None:
+        """What masks the rows of a table, if anything does."""
+        masks = self.of(table)
+        return MaskedRows(table.qualified, self._masker, masks) if self._masker and masks else None
 
 
 def export_live(system: System, url: str, asked: Asked, *, report: Report) -> Exported:
@@ -100,12 +126,18 @@ def export_live(system: System, url: str, asked: Asked, *, report: Report) -> Ex
     off; no file is left then.
     """
     started = time.monotonic()
+    masks = _Masks(asked)
     with live_snapshot(system, url, asked.selection, "the CSV export") as (moment, tables):
+        masks.hold_against(lambda: facts_of_live(moment.connection, system))
 
         def rows(table: CsvTable) -> Generator[tuple[int, bytes]]:
+            masked, names = masks.rows(table), [c.name for c in table.importable]
             for part in table.parts:
                 assert isinstance(part, LiveTable)
-                yield from _copied(moment.connection, part, [c.name for c in table.importable])
+                types = {column.name: column.base_type for column in part.columns}
+                wanted = {name: types[name] for name in names}
+                for number, lines in printed(moment.connection, part.identifier, wanted):
+                    yield number, lines if masked is None else _masked_lines(masked, lines, names)
 
         about = {
             "system": system.system,
@@ -114,7 +146,7 @@ def export_live(system: System, url: str, asked: Asked, *, report: Report) -> Ex
             "database": moment.server.database,
             "snapshot_at": moment.server.now,
         }
-        return _export(tables, rows, asked, about, report, started)
+        return _export(tables, rows, masks, asked, about, report, started)
 
 
 def export_backup(store: Store, entry: Manifest, asked: Asked, *, report: Report) -> Exported:
@@ -124,16 +156,20 @@ def export_backup(store: Store, entry: Manifest, asked: Asked, *, report: Report
     """
     started = time.monotonic()
     refuse_nothing(asked.selection)
+    masks = _Masks(asked)
     tables = of_backup(entry, asked.selection)
     encryption.refuse_closed(entry)
+    masks.hold_against(lambda: facts_of_backup(store, entry))
 
     def rows(table: CsvTable) -> Generator[tuple[int, bytes]]:
+        masked = masks.rows(table)
         for part in table.parts:
             assert isinstance(part, Table)
             for stored in part.parts:
                 read_back(store, stored.key, stored.size_bytes, stored.sha256)
             for batch in stored_batches(store, part, [c.name for c in table.importable]):
-                yield batch.num_rows, csv_form.rows(batch)
+                shown = batch if masked is None else masked.masked(batch)
+                yield batch.num_rows, csv_form.rows(shown)
 
     about = {
         "system": entry.system,
@@ -142,12 +178,13 @@ def export_backup(store: Store, entry: Manifest, asked: Asked, *, report: Report
         "database": entry.database,
         "snapshot_at": entry.snapshot_at,
     }
-    return _export(tables, rows, asked, about, report, started)
+    return _export(tables, rows, masks, asked, about, report, started)
 
 
 def _export(
     tables: Sequence[CsvTable],
     rows: Rows,
+    masks: _Masks,
     asked: Asked,
     about: dict[str, Any],
     report: Report,
@@ -159,12 +196,15 @@ def _export(
     beside = "export.json" if asked.zipped else f"export-{created_at:%Y%m%dT%H%M%S.%fZ}.json"
     with new_files(asked.to, archive) as files:
         files.refuse_existing([*(table.file for table in written), beside])
-        notes = [_write(files, table, rows, asked.bom, report) for table in written]
+        notes = [
+            _write(files, table, rows, masks.of(table), asked.bom, report) for table in written
+        ]
         note = ExportNote(
             **about,
             tool_version=version("backup_pipelines"),
             created_at=created_at,
             bom=asked.bom,
+            masked=asked.masking is not None,
             files=tuple(notes),
             without_file=tuple(
                 EmptyNote(table=table.qualified, reason=_NO_COLUMNS)
@@ -185,7 +225,18 @@ def archive_name(system: str, selection: Selection) -> str:
     return f"{system}_{only}.zip" if len(named) == 1 else f"{system}.zip"
 
 
-def _write(files: NewFiles, table: CsvTable, rows: Rows, bom: bool, report: Report) -> FileNote:
+def _masked_lines(masked: MaskedRows, lines: bytes, names: Sequence[str]) -> bytes:
+    return csv_form.rows(masked.masked(parsed(lines, names)))
+
+
+def _write(
+    files: NewFiles,
+    table: CsvTable,
+    rows: Rows,
+    masks: Mapping[str, ColumnMask],
+    bom: bool,
+    report: Report,
+) -> FileNote:
     count = like_null = 0
     with files.new(table.file) as out:
         out.write(csv_form.header([c.name for c in table.importable], bom=bom))
@@ -201,48 +252,14 @@ def _write(files: NewFiles, table: CsvTable, rows: Rows, bom: bool, report: Repo
         rows=count,
         size_bytes=out.size_bytes,
         sha256=out.sha256,
-        columns=tuple(ColumnNote(name=c.name, type=c.type) for c in table.importable),
+        columns=tuple(
+            ColumnNote(
+                name=c.name,
+                type=c.type,
+                masked=masks[c.name].in_words if c.name in masks else "",
+            )
+            for c in table.importable
+        ),
         left_out=tuple(c.name for c in table.columns if c.generated),
         like_null=like_null,
-    )
-
-
-def _copied(
-    connection: Connection, table: LiveTable, columns: list[str]
-) -> Generator[tuple[int, bytes]]:
-    """The lines of a table as PostgreSQL prints them."""
-    types = {column.name: column.base_type for column in table.columns}
-    statement = sql.SQL("COPY {} TO STDOUT ({})").format(
-        _exactly(table, columns)
-        if any(types[name] == _XML for name in columns)
-        else sql.SQL("{} ({})").format(
-            table.identifier, sql.SQL(", ").join(map(sql.Identifier, columns))
-        ),
-        sql.SQL(csv_form.COPY_OPTIONS),
-    )
-    lines: list[bytes] = []
-    size = 0
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        # The protocol promises a message for each row; it ends in a bare LF.
-        for message in copy:
-            lines.append(bytes(message[:-1]))
-            size += len(message)
-            if size >= _PIECE_BYTES:
-                yield len(lines), LINE_END.join(lines) + LINE_END
-                lines, size = [], 0
-    if lines:
-        yield len(lines), LINE_END.join(lines) + LINE_END
-
-
-def _exactly(table: LiveTable, columns: list[str]) -> sql.Composed:
-    """A query for COPY that keeps all of an XML value, as a backup does."""
-    types = {column.name: column.base_type for column in table.columns}
-    values = [
-        sql.SQL("t.{}::pg_catalog.text" if types[name] == _XML else "t.{}").format(
-            sql.Identifier(name)
-        )
-        for name in columns
-    ]
-    return sql.SQL("(SELECT {} FROM ONLY {} AS t)").format(
-        sql.SQL(", ").join(values), table.identifier
     )

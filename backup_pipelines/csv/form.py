@@ -16,10 +16,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 from pydantic import BaseModel, ConfigDict, Field
 
+from backup_pipelines.csv.null import NULL
 from backup_pipelines.postgres.texts import as_text
-
-NULL = r"\N"
-"""What stands for NULL, without quotes; a value that reads the same is in quotes."""
 
 LINE_END = b"\r\n"
 BOM = codecs.BOM_UTF8
@@ -77,6 +75,9 @@ class ColumnNote(_Record):
 
     name: str
     type: str
+    masked: str = Field(
+        default="", description="How its values were masked; empty where they are the table's."
+    )
 
 
 class FileNote(_Record):
@@ -113,6 +114,7 @@ class ExportNote(_Record):
     created_at: datetime
     null: str = NULL
     bom: bool
+    masked: bool = Field(default=False, description="Whether columns were masked; each says how.")
     files: tuple[FileNote, ...]
     without_file: tuple[EmptyNote, ...]
 

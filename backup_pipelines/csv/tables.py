@@ -12,8 +12,15 @@ from backup_pipelines.errors import NotFound, Refused
 from backup_pipelines.exporting.preflight import refuse_hidden_rows
 from backup_pipelines.manifest import Manifest, Table
 from backup_pipelines.modules import Assignment, assign, select_modules
-from backup_pipelines.postgres.connection import as_failed, connected, describe, refuse_unsuitable
-from backup_pipelines.postgres.introspect import LiveTable
+from backup_pipelines.postgres.connection import (
+    Connection,
+    as_failed,
+    connected,
+    describe,
+    refuse_unsuitable,
+)
+from backup_pipelines.postgres.introspect import LiveTable, list_tables
+from backup_pipelines.postgres.introspect import with_columns as with_table_columns
 from backup_pipelines.postgres.snapshot import Snapshot, snapshot
 from backup_pipelines.restoring.selection import Selection, select
 from backup_pipelines.system import System, qualify
@@ -44,6 +51,33 @@ class CsvTable:
     def importable(self) -> tuple[csv_form.Column, ...]:
         """The columns of its file."""
         return csv_form.importable(self.columns)
+
+
+def live_tables(
+    connection: Connection, system: System, selection: Selection
+) -> tuple[CsvTable, ...]:
+    """The selected tables as the connection's transaction sees them; all, where nothing is named.
+
+    Raises Refused when they are not there, cannot be read, or would hide rows.
+    """
+    choose = _Choice(system, selection, describe(connection).role, connection)
+    chosen = choose(list_tables(connection, system.schemas))
+    return _live_tables(with_table_columns(connection, chosen), choose.assignment)
+
+
+def other_tables(
+    connection: Connection, system: System, tables: Sequence[CsvTable]
+) -> tuple[CsvTable, ...]:
+    """The system's tables but these, by their names alone: columns and rows are not looked at."""
+    roots = {
+        t.qualified: t for t in list_tables(connection, system.schemas) if t.root == t.qualified
+    }
+    known = {table.qualified for table in tables}
+    return tuple(
+        CsvTable(roots[name].schema, roots[name].name, entry.module, (), ())
+        for name, entry in assign(system, list(roots)).entry_of().items()
+        if name not in known
+    )
 
 
 def refuse_nothing(selection: Selection) -> None:
@@ -128,6 +162,8 @@ class _Choice:
             if entry.module in modules
             for name in names
         }
+        if self.selection.is_everything:
+            wanted = set(self.assignment.entry_of())
         chosen = [t for t in tables if t.qualified in wanted or t.root in wanted]
         missing = [entry for entry in self.assignment.missing if entry.module in modules]
         refuse_hidden_rows(self.connection, self.system, self.role, chosen, missing)

@@ -13,6 +13,7 @@ from backup_pipelines.csv import form as csv_form
 from backup_pipelines.csv.catalog import ColumnFacts, TableFacts, describe_tables
 from backup_pipelines.csv.example import Example, example_row
 from backup_pipelines.csv.files import NewFiles, new_files
+from backup_pipelines.csv.null import NULL
 from backup_pipelines.csv.tables import CsvTable, live_snapshot, with_columns
 from backup_pipelines.progress import Report
 from backup_pipelines.restoring.selection import Selection
@@ -69,7 +70,7 @@ class Templated:
             "to": str(self.to),
             "files": list(self.files),
             "tables": [asdict(one) for one in self.tables],
-            "null": csv_form.NULL,
+            "null": NULL,
             "seconds": self.seconds,
         }
 
@@ -78,7 +79,7 @@ COLUMNS: Mapping[str, Callable[[Described, ColumnFacts], str]] = {
     "column": lambda of, one: one.name,
     "type": lambda of, one: one.column.type,
     "required": lambda of, one: "yes" if one.required else "no",
-    "empty or NULL": lambda of, one: csv_form.NULL if one.nullable else "not allowed",
+    "empty or NULL": lambda of, one: NULL if one.nullable else "not allowed",
     "default": lambda of, one: one.default,
     "allowed": lambda of, one: ", ".join(one.allowed),
     "looks up": lambda of, one: ", ".join(name for name, _ in of.facts.lookups_of(one.name)),
@@ -120,7 +121,7 @@ def example_cell(of: Described, column: str) -> str:
     if of.example.problem:
         return ""
     value = of.example.values[column]
-    return csv_form.NULL if value is None else value
+    return NULL if value is None else value
 
 
 def description(of: Described) -> list[list[str]]:

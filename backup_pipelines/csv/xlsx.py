@@ -12,6 +12,7 @@ import xlsxwriter
 from xlsxwriter.utility import xl_rowcol_to_cell
 
 from backup_pipelines.csv import form as csv_form
+from backup_pipelines.csv.null import NULL
 from backup_pipelines.csv.template import Described, description
 
 FIRST_SHEET = "tables"
@@ -54,7 +55,7 @@ class _Writer:
     def write(self) -> None:
         """All sheets."""
         index = self._book.add_worksheet(FIRST_SHEET)
-        rows = [["sheet", "table", "columns described in", "example row", f"NULL: {csv_form.NULL}"]]
+        rows = [["sheet", "table", "columns described in", "example row", f"NULL: {NULL}"]]
         data = [
             (of, self._add_sheet(of.table.file.removesuffix(csv_form.SUFFIX)))
             for of in self._described
@@ -91,7 +92,7 @@ class _Writer:
             if not one.allowed:
                 continue
             # NULL is a value to choose where it is allowed.
-            values = [*one.allowed, csv_form.NULL] if one.nullable else list(one.allowed)
+            values = [*one.allowed, NULL] if one.nullable else list(one.allowed)
             sheet.data_validation(
                 1,
                 place,

@@ -11,8 +11,10 @@ from backup_pipelines.backup_id import BackupId, BackupType
 from backup_pipelines.dagster_layer import (
     catalog_sync,
     checks,
+    job_names,
     lock_ops,
     metadata,
+    module_pages,
     operations,
     operators,
     partitions,
@@ -61,7 +63,7 @@ def catalog_spec(system: System) -> dg.AssetSpec:
         group_name=partitions.catalog_group(system.system),
         description=_about_catalog(system.system),
         partitions_def=partitions.all_backups(system.system),
-        kinds={"parquet"},
+        kinds={_kind(system)},
     )
 
 
@@ -69,12 +71,12 @@ def backup_assets(system: System) -> dg.AssetsDefinition:
     """The one op that backs up whatever is selected, in one snapshot."""
 
     @dg.multi_asset(
-        name=partitions.op_of(partitions.backup_job(system.system)),
+        name=job_names.op_of(job_names.backup_job(system.system)),
         description=f"Back up {system.system} in one snapshot, one asset for each table.",
         specs=specs(system),
         check_specs=[checks.coverage_spec(system.system)],
         can_subset=True,
-        pool=partitions.pool(system.system),
+        pool=job_names.pool(system.system),
     )
     def backup(
         context: dg.AssetExecutionContext,
@@ -121,6 +123,7 @@ def take(
             if isinstance(item, Manifest):
                 _seal(context, item, metadata.of_backup(item, store))
                 _note(work, item)
+                module_pages.sealed(context, request.system, item)
                 lock_ops.lock_due(context, request.system, store, work)
                 if store.is_write_once is False:
                     context.log.warning(write_once.NOT_ENFORCED)
@@ -186,6 +189,7 @@ def _request(
         label=config.label,
         reason=config.reason,
         run_id=context.run.run_id,
+        format=config.format.value if config.format else None,
     )
 
 
@@ -248,11 +252,11 @@ def _about_catalog(system: str) -> str:
     return (
         f"Every backup of {system}, one partition each: choose one under Partitions to see its "
         "manifest.\n\nA backup is made by materializing tables (all of them, a group, or any "
-        f"selection) or by the job `{partitions.backup_job(system)}`, so there is nothing to "
+        f"selection) or by the job `{job_names.backup_job(system)}`, so there is nothing to "
         "materialize here. What can be done with one:\n\n"
-        f"- `{partitions.verify_job(system)}` reads its files back\n"
-        f"- `{partitions.drill_job(system)}` proves it by a restore into a scratch database\n"
-        f"- `{partitions.restore_into_job(system)}` restores it into an empty database\n"
+        f"- `{job_names.verify_job(system)}` reads its files back\n"
+        f"- `{job_names.drill_job(system)}` proves it by a restore into a scratch database\n"
+        f"- `{job_names.restore_into_job(system)}` restores it into an empty database\n"
     )
 
 
@@ -270,6 +274,11 @@ def _entry_spec(system: System, key: dg.AssetKey, entry: Entry) -> dg.AssetSpec:
         key,
         group_name=partitions.group(system.system, entry.module),
         description=about,
-        kinds={"postgres", "parquet"},
+        kinds={"postgres", _kind(system)},
         skippable=True,
     )
+
+
+def _kind(system: System) -> str:
+    """What the UI says that rows are kept as; it has a picture for these words."""
+    return "json" if system.format == "jsonl" else "parquet"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from backup_pipelines import catalog
-from backup_pipelines.dagster_layer import metadata, operations, partitions
+from backup_pipelines.dagster_layer import job_names, metadata, operations, partitions
 from backup_pipelines.dagster_layer.config import BackupChoice
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.errors import Failed
@@ -44,7 +44,7 @@ def drill_check(system: System) -> dg.AssetChecksDefinition:
     name = system.system
 
     @dg.multi_asset_check(
-        name=partitions.op_of(partitions.drill_job(name)),
+        name=job_names.op_of(job_names.drill_job(name)),
         description="Restore a backup into a scratch database and compare every digest.",
         specs=[
             dg.AssetCheckSpec(
@@ -55,7 +55,7 @@ def drill_check(system: System) -> dg.AssetChecksDefinition:
                 "backup the next look at the health says it again.",
             )
         ],
-        pool=partitions.pool(name),
+        pool=job_names.pool(name),
     )
     def drill(
         context: dg.AssetCheckExecutionContext,

@@ -15,11 +15,23 @@ class TypeCONFIRM(Enum):
     CONFIRM = "CONFIRM"
 
 
+class FormatChoice(Enum):
+    """How a backup's rows are written."""
+
+    parquet = "parquet"
+    jsonl = "jsonl"
+
+
 class BackupConfig(dg.Config):
     """A backup of whatever assets are selected."""
 
     label: str = Field(default="", description="A name for people, shown in the catalog.")
     reason: str = Field(default="", description="Why it is taken; kept in the manifest.")
+    format: FormatChoice | None = Field(
+        default=None,
+        description="How rows are written: parquet, or jsonl for JSON Lines in zstd; left out, as "
+        "the system's YAML says.",
+    )
 
 
 class StoreChoice(Enum):
@@ -83,6 +95,11 @@ class RestoreIntoConfig(BackupChoice):
     into_env: str = Field(
         pattern=r"^[A-Z][A-Z0-9_]*$",
         description="Environment variable with the URL of an empty database; never the URL itself.",
+    )
+    masked: bool = Field(
+        default=False,
+        description="Mask values on their way, as the YAML's masking says; needs "
+        "BACKUP_MASKING_KEY where the run executes.",
     )
     confirm: TypeCONFIRM = Field(description="Type CONFIRM: rows will be written to that database.")
 
@@ -291,6 +308,11 @@ class CsvExportConfig(CsvTables):
     bom: bool = Field(
         default=False,
         description="Begin every file with a byte order mark, by which Excel knows UTF-8.",
+    )
+    masked: bool = Field(
+        default=False,
+        description="Mask values as the YAML's masking says; needs BACKUP_MASKING_KEY where the "
+        "run executes.",
     )
 
 

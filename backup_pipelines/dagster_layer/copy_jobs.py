@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import metadata, operations, operators, partitions
+from backup_pipelines.dagster_layer import job_names, metadata, operations, operators, partitions
 from backup_pipelines.dagster_layer.config import CopyConfig
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
@@ -51,13 +51,13 @@ def copy_jobs(system: System) -> list[dg.JobDefinition]:
     return [
         configured_op_job(
             system,
-            partitions.copy_job(name),
+            job_names.copy_job(name),
             copy,
             CopyConfig,
             description=f"Copy the backups of {name} that the second store lacks, read each object "
             "back there, verify the copies in rotation, and remove what its retention no longer "
             "keeps.",
-            own_pool=partitions.copy_pool(name),
+            own_pool=job_names.copy_pool(name),
         )
     ]
 
@@ -215,10 +215,10 @@ def _show(
 
 
 def _copy_after_backup(system: System) -> dg.SensorDefinition:
-    name, job = system.system, partitions.copy_job(system.system)
+    name, job = system.system, job_names.copy_job(system.system)
 
     @dg.sensor(
-        name=partitions.copy_sensor(name),
+        name=job_names.copy_sensor(name),
         job_name=job,
         minimum_interval_seconds=_COPY_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -241,7 +241,7 @@ def _copy_after_backup(system: System) -> dg.SensorDefinition:
 def _decide(
     instance: dg.DagsterInstance, system: System, now: datetime
 ) -> dg.RunRequest | dg.SkipReason:
-    name, job = system.system, partitions.copy_job(system.system)
+    name, job = system.system, job_names.copy_job(system.system)
     offered = partitions.restorable(name).name or ""
     if not instance.get_dynamic_partitions(offered):
         return dg.SkipReason(f"{name} has no backup yet")

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from backup_pipelines import catalog
-from backup_pipelines.dagster_layer import metadata, operations, partitions
+from backup_pipelines.dagster_layer import job_names, metadata, operations
 from backup_pipelines.dagster_layer.config import CsvExportConfig, CsvTables, CsvTemplateConfig
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
@@ -24,7 +24,7 @@ def csv_jobs(system: System) -> list[dg.JobDefinition]:
     return [
         configured_op_job(
             system,
-            partitions.csv_export_job(system.system),
+            job_names.csv_export_job(system.system),
             _export,
             CsvExportConfig,
             description=f"Write tables of {system.system} as CSV files, from the live database or "
@@ -33,7 +33,7 @@ def csv_jobs(system: System) -> list[dg.JobDefinition]:
         ),
         configured_op_job(
             system,
-            partitions.csv_template_job(system.system),
+            job_names.csv_template_job(system.system),
             _template,
             CsvTemplateConfig,
             description=f"Write empty files for an import into tables of {system.system}, and "
@@ -51,6 +51,7 @@ def _export(
 ) -> None:
     from backup_pipelines.csv import export as csv_export
     from backup_pipelines.csv import tables as csv_tables
+    from backup_pipelines.masking import policy
 
     name = system.system
     environment = environment.at(system, config.store)
@@ -59,7 +60,14 @@ def _export(
     ) as work:
         work.details["to"] = config.to
         to = Path(config.to)
-        asked = csv_export.Asked(_selection(config), to, zipped=config.zipped, bom=config.bom)
+        work.details |= {"masked": True} if config.masked else {}
+        asked = csv_export.Asked(
+            _selection(config),
+            to,
+            zipped=config.zipped,
+            bom=config.bom,
+            masking=policy.spec_of(system) if config.masked else None,
+        )
         report = sparse(context.log.info)
         csv_tables.refuse_live_second(config.backup, config.store.value)
         if config.backup:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import metadata, operations, operators, partitions
+from backup_pipelines.dagster_layer import (
+    job_names,
+    metadata,
+    module_pages,
+    operations,
+    operators,
+    partitions,
+)
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.errors import BackupError
 from backup_pipelines.health import health_notices
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     )
 
     from backup_pipelines.health.health import Health
+    from backup_pipelines.health.live_look import Counted
     from backup_pipelines.health.second_look import SecondLook
     from backup_pipelines.storage.store import Store
 
@@ -70,7 +78,7 @@ def health_assets(system: System) -> dg.AssetsDefinition:
     key = partitions.health_key(name)
 
     @dg.multi_asset(
-        name=partitions.op_of(partitions.health_job(name)),
+        name=job_names.op_of(job_names.health_job(name)),
         description=f"Look at the backups of {name}, and tell people what has changed.",
         specs=[
             dg.AssetSpec(
@@ -101,7 +109,7 @@ def health_jobs(
     """The job that looks at the health; the sensor launches it."""
     return [
         dg.define_asset_job(
-            partitions.health_job(system.system),
+            job_names.health_job(system.system),
             selection=dg.AssetSelection.assets(health),
             description=f"Look at the backups of {system.system}, freeze pruning where a guard is "
             "red, and tell people what has changed.",
@@ -121,7 +129,7 @@ def _look(system: System, context: Context, environment: BackupEnvironment) -> I
     live = _look_at_database(system, environment)
     second = second_look.look(system, lambda: environment.second_store(system))
     try:
-        health = _evaluate(system, context, environment.store(), live, second)
+        health = _evaluate(system, context, environment.store(), live.finding, second)
         health = _tell(system, context, environment, health)
     except BackupError as error:
         _tell_store_failed(system, context, str(error))
@@ -131,6 +139,7 @@ def _look(system: System, context: Context, environment: BackupEnvironment) -> I
     )
     yield from (health_metadata.check(name, finding) for finding in health.findings)
     _refresh_restorable(context, name, health.findings)
+    module_pages.observe(context, system, environment.store(), live.rows)
     _write_metrics(environment.store(), health)
 
 
@@ -215,19 +224,20 @@ def _report_untold(
     operations.report(context, system, environment, happened)
 
 
-def _look_at_database(system: System, environment: BackupEnvironment) -> Finding:
-    from backup_pipelines.health.live_look import look
+def _look_at_database(system: System, environment: BackupEnvironment) -> "Counted":
+    from backup_pipelines.health.live_look import Counted, look_and_count
 
     try:
         with environment.source_url(system) as url:
-            return look(system, url)
+            return look_and_count(system, url)
     except BackupError as error:
-        return Finding(
+        finding = Finding(
             guard=READABLE,
             status="error",
             message=str(error),
             advice=f"Give the daemon {system.database_url_env}.",
         )
+        return Counted(finding, None)
 
 
 def _tell_store_failed(system: System, context: Context, message: str) -> None:
@@ -244,9 +254,7 @@ def _tell_store_failed(system: System, context: Context, message: str) -> None:
 
 def _store_failed_before(context: Context, system: str) -> bool:
     """Whether the look before this one ended so; people know it then."""
-    found = context.instance.get_runs(
-        dg.RunsFilter(job_name=partitions.health_job(system)), limit=2
-    )
+    found = context.instance.get_runs(dg.RunsFilter(job_name=job_names.health_job(system)), limit=2)
     return any(STORE_FAILED_TAG in run.tags for run in found if run.run_id != context.run.run_id)
 
 
@@ -286,6 +294,6 @@ def _write_metrics(store: "Store", health: "Health") -> None:
 def _about(system: str) -> str:
     return (
         f"How the backups of {system} are: each guard is a check, the numbers are plotted under "
-        f"Plots.\n\nThe sensor `{partitions.health_sensor(system)}` has it looked at after each "
+        f"Plots.\n\nThe sensor `{job_names.health_sensor(system)}` has it looked at after each "
         f"run and every hour. `backup-pipelines status {system}` says the same without Dagster."
     )

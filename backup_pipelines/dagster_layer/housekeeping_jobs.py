@@ -6,7 +6,12 @@ must not wait.
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import catalog_rebuild, partitions, removal_ops, upkeep_ops
+from backup_pipelines.dagster_layer import (
+    catalog_rebuild,
+    job_names,
+    removal_ops,
+    upkeep_ops,
+)
 from backup_pipelines.dagster_layer.config import (
     AcknowledgeConfig,
     DeleteConfig,
@@ -29,7 +34,7 @@ def _removing(system: System) -> list[dg.JobDefinition]:
     return [
         configured_op_job(
             system,
-            partitions.prune_job(name),
+            job_names.prune_job(name),
             removal_ops.prune,
             PruneConfig,
             description=f"Remove the backups of {name} that retention no longer keeps, and what "
@@ -37,7 +42,7 @@ def _removing(system: System) -> list[dg.JobDefinition]:
         ),
         configured_op_job(
             system,
-            partitions.delete_job(name),
+            job_names.delete_job(name),
             removal_ops.delete,
             DeleteConfig,
             description=f"Remove one backup of {name} for good.",
@@ -45,7 +50,7 @@ def _removing(system: System) -> list[dg.JobDefinition]:
         ),
         configured_op_job(
             system,
-            partitions.reconcile_job(name),
+            job_names.reconcile_job(name),
             upkeep_ops.reconcile,
             ReconcileConfig,
             description=f"Compare the store of {name} with its manifests and the catalog, in both "
@@ -59,7 +64,7 @@ def _upkeep(system: System) -> list[dg.JobDefinition]:
     return [
         configured_op_job(
             system,
-            partitions.pin_job(name),
+            job_names.pin_job(name),
             upkeep_ops.pin,
             NamedBackup,
             description=f"Keep a backup of {name} whatever retention says.",
@@ -68,7 +73,7 @@ def _upkeep(system: System) -> list[dg.JobDefinition]:
         ),
         configured_op_job(
             system,
-            partitions.unpin_job(name),
+            job_names.unpin_job(name),
             upkeep_ops.unpin,
             NamedBackup,
             description=f"Let retention decide about a pinned backup of {name} again.",
@@ -77,7 +82,7 @@ def _upkeep(system: System) -> list[dg.JobDefinition]:
         ),
         configured_op_job(
             system,
-            partitions.catalog_rebuild_job(name),
+            job_names.catalog_rebuild_job(name),
             catalog_rebuild.rebuild,
             RebuildConfig,
             description=f"Bring the catalog of {name} back from the store alone: every backup "
@@ -85,7 +90,7 @@ def _upkeep(system: System) -> list[dg.JobDefinition]:
         ),
         configured_op_job(
             system,
-            partitions.acknowledge_job(name),
+            job_names.acknowledge_job(name),
             upkeep_ops.acknowledge,
             AcknowledgeConfig,
             description=f"Let pruning of {name} go on after a guard was red: somebody has looked.",

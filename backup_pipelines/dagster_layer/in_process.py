@@ -86,6 +86,9 @@ def claim(
             continue
         if pool not in storage.get_concurrency_keys():
             storage.initialize_concurrency_limit_to_default(pool)
+            if pool not in storage.get_concurrency_keys():
+                # An instance that sets no limit has no places; the database's lock remains.
+                continue
         if not storage.claim_concurrency_slot(pool, run_id, step).is_claimed:
             return False
     return True

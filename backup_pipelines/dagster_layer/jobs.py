@@ -4,12 +4,14 @@ A selection's ops depend on nothing of each other, so in process saves a spawn a
 """
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from backup_pipelines import catalog
-from backup_pipelines.dagster_layer import metadata, operations, partitions
+from backup_pipelines.dagster_layer import job_names, metadata, operations
 from backup_pipelines.dagster_layer.config import BackupChoice, RestoreIntoConfig
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
         UnresolvedAssetJobDefinition,
     )
 
+    from backup_pipelines.restore import RestoreResult
+
 
 def jobs(
     system: System, backup: dg.AssetsDefinition, drill: dg.AssetChecksDefinition
@@ -32,20 +36,20 @@ def jobs(
     """The jobs that take a backup, prove it, and restore it into an empty database."""
     return [
         dg.define_asset_job(
-            partitions.backup_job(system.system),
+            job_names.backup_job(system.system),
             selection=dg.AssetSelection.assets(backup),
             description=f"Back up every table of {system.system}.",
             executor_def=dg.in_process_executor,
         ),
         dg.define_asset_job(
-            partitions.drill_job(system.system),
+            job_names.drill_job(system.system),
             selection=dg.AssetSelection.checks(drill),
             description=f"Prove a backup of {system.system} by restoring it and comparing.",
             executor_def=dg.in_process_executor,
         ),
         configured_op_job(
             system,
-            partitions.restore_into_job(system.system),
+            job_names.restore_into_job(system.system),
             _restore_into,
             RestoreIntoConfig,
             description=f"Restore a backup of {system.system} into an empty database.",
@@ -92,21 +96,20 @@ def _restore_whole(
     environment: BackupEnvironment,
     work: operations.Operation,
 ) -> None:
-    from backup_pipelines.restore import restore_into_empty
     from backup_pipelines.restoring.restore_report import whole_restored_document
 
     refuse_reexecution(context.run)
     work.details |= {"into": config.into_env, "store": config.store.value}
+    work.details |= {"masked": True} if config.masked else {}
     url = os.environ.get(config.into_env)
     if not url:
         raise Refused(f"{config.into_env} is not set where this run executes: give it the URL")
     store = environment.store()
     entry = chosen(context, store, system.system, config)
     work.backup = entry.id
-    done = restore_into_empty(store, entry, url, report=sparse(context.log.info))
-    work.rows = done.rows
-    # A restore of everything has compared every table with these.
-    work.digests_after = {t.qualified: t.digest for t in entry.tables if t.digest}
+    copied = (_copy_masked if config.masked else _copy)(system, context, store, entry, url)
+    done, work.rows = copied.done, copied.done.rows
+    work.digests_after, work.message = dict(copied.digests), copied.message
     work.details |= {"tables": done.tables, "skipped": list(done.skipped)}
     for text in done.skipped:
         context.log.warning(f"left out: {text}")
@@ -118,11 +121,41 @@ def _restore_whole(
             "rows": entry.records_count,
             "skipped": list(done.skipped),
             metadata.RESULT: dg.MetadataValue.json(
-                dict(whole_restored_document(entry, config.into_env, done))
+                {**whole_restored_document(entry, config.into_env, done), **copied.document}
             ),
         }
     )
     context.log.info(f"{entry.id} is restored into {config.into_env}")
+
+
+@dataclass(frozen=True)
+class _Copied:
+    """What a database that was empty has now."""
+
+    done: "RestoreResult"
+    digests: Mapping[str, str]
+    """Those that its tables were compared with."""
+    message: str = ""
+    document: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+def _copy(
+    system: System, context: dg.OpExecutionContext, store: Store, entry: Manifest, url: str
+) -> _Copied:
+    from backup_pipelines.restore import restore_into_empty
+
+    del system
+    done = restore_into_empty(store, entry, url, report=sparse(context.log.info))
+    return _Copied(done, {t.qualified: t.digest for t in entry.tables if t.digest})
+
+
+def _copy_masked(
+    system: System, context: dg.OpExecutionContext, store: Store, entry: Manifest, url: str
+) -> _Copied:
+    from backup_pipelines.masking.masked_copy import copy_masked
+
+    done = copy_masked(system, store, entry, url, report=sparse(context.log.info))
+    return _Copied(done.restored, done.by_digest, done.in_words, done.document())
 
 
 def refuse_reexecution(run: dg.DagsterRun) -> None:

@@ -25,12 +25,11 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
+from dagster._core.workspace.autodiscovery import loadable_targets_from_python_module
 
-from backup_pipelines.dagster_layer import in_process, metadata, partitions
+from backup_pipelines.dagster_layer import in_process, job_names, metadata
 from backup_pipelines.errors import BackupError, Refused
-
-LOCATION = "backup_pipelines"
-"""The name of the code location in workspace.yaml, to whose jobs the runs belong in the UI."""
+from backup_pipelines.project import project
 
 Listener = Callable[[str], None]
 
@@ -69,7 +68,7 @@ class RunOutcome:
 
 def op_config(job_name: str, **values: object) -> Mapping[str, object]:
     """The run config that gives a job's one op these values."""
-    return {"ops": {partitions.op_of(job_name): {"config": values}}}
+    return {"ops": {job_names.op_of(job_name): {"config": values}}}
 
 
 def run_job(
@@ -125,7 +124,7 @@ class _Launch:
         """A run of the job that the UI shows under the job's page of this code location."""
         run_id = str(uuid4())
         job = self._job.get_definition()
-        location = RegisteredCodeLocationOrigin(LOCATION)
+        location = RegisteredCodeLocationOrigin(project().location)
         origin = RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME)
         return self._instance.create_run_for_job(
             job,
@@ -241,4 +240,9 @@ def _interrupted_when_canceled(
 
 
 def _repository() -> ReconstructableRepository:
-    return ReconstructableRepository.for_module("backup_pipelines.definitions", "defs")
+    chosen = project()
+    # Other projects may call their definitions anything; Dagster wants one of them in a module.
+    found = loadable_targets_from_python_module(chosen.definitions, chosen.working_directory)
+    return ReconstructableRepository.for_module(
+        chosen.definitions, found[0].attribute, chosen.working_directory
+    )

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from backup_pipelines.copies import links
-from backup_pipelines.dagster_layer import operations, partitions
+from backup_pipelines.dagster_layer import job_names, operations
 from backup_pipelines.dagster_layer.config import LinkConfig
 from backup_pipelines.dagster_layer.jobs import chosen, refuse_reexecution
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
@@ -20,7 +20,7 @@ def link_jobs(system: System) -> list[dg.JobDefinition]:
         # It reads the manifest only, so it need not wait for the system's run.
         configured_op_job(
             system,
-            partitions.link_job(system.system),
+            job_names.link_job(system.system),
             _link,
             LinkConfig,
             description=f"Make links by which anybody can fetch the objects of a backup of "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from backup_pipelines import catalog, layout
-from backup_pipelines.errors import BackupError
+from backup_pipelines.errors import BackupError, Refused
 from backup_pipelines.manifest import Column, DdlSection, Manifest, Table
 
 if TYPE_CHECKING:
@@ -50,6 +50,15 @@ _FIRST = (
 _MANIFEST_LINES = 500
 
 
+class Shown(Refused):
+    """A refusal that has more to show of itself in the run than its message."""
+
+    def __init__(self, message: str, shown: Metadata) -> None:
+        """`shown` is the metadata of the failed step."""
+        super().__init__(message)
+        self.shown = shown
+
+
 @contextmanager
 def as_failure() -> Generator[None, None, None]:
     """Turn an error of the core into a failed step that is not tried again."""
@@ -57,8 +66,11 @@ def as_failure() -> Generator[None, None, None]:
         yield
     except BackupError as error:
         # A second attempt would do all over again, or be refused for the same reason.
+        shown = error.shown if isinstance(error, Shown) else {}
         raise dg.Failure(
-            description=str(error), metadata={EXIT_CODE: error.exit_code}, allow_retries=False
+            description=str(error),
+            metadata={**shown, EXIT_CODE: error.exit_code},
+            allow_retries=False,
         ) from error
 
 

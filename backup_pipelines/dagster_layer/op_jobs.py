@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import metadata, partitions
+from backup_pipelines.dagster_layer import job_names, metadata, partitions
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.system import System
 
@@ -63,8 +63,8 @@ def _op(
     pooled: bool,
     own_pool: str | None = None,
 ) -> dg.OpDefinition:
-    pool = own_pool or (partitions.pool(system.system) if pooled else None)
-    return dg.op(name=partitions.op_of(name), out=dg.Out(dg.Nothing), pool=pool)(run)
+    pool = own_pool or (job_names.pool(system.system) if pooled else None)
+    return dg.op(name=job_names.op_of(name), out=dg.Out(dg.Nothing), pool=pool)(run)
 
 
 def _job(

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import operators, partitions
+from backup_pipelines.dagster_layer import job_names, operators, partitions
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.errors import BackupError, Refused
 from backup_pipelines.storage.store import Store
@@ -111,14 +111,14 @@ def unreported(
     return [
         record.dagster_run
         for record in found
-        if _operation_of(record.dagster_run, system.system)
+        if _operation_of(record.dagster_run, system)
         and not _has_reported(record.dagster_run, system.system)
         and not _is_withdrawn(record)
     ]
 
 
-def is_of(run: dg.DagsterRun, system: str) -> bool:
-    """Whether a run is one of the system's operations; a look at its health is none."""
+def is_of(run: dg.DagsterRun, system: System) -> bool:
+    """Whether a run is one of the system's operations; a look at its health or modules is none."""
     return bool(_operation_of(run, system))
 
 
@@ -137,7 +137,7 @@ def report_killed(
             ended = record.end_time if record else None
             began = record.start_time if record else None
             happened = Happened(
-                operation=_operation_of(run, system.system),
+                operation=_operation_of(run, system),
                 outcome="failed",
                 operator=operators.operator_of(run),
                 at=datetime.fromtimestamp(ended, UTC) if ended else datetime.now(UTC),
@@ -302,13 +302,14 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
 
 
-def _operation_of(run: dg.DagsterRun, system: str) -> str:
+def _operation_of(run: dg.DagsterRun, system: System) -> str:
     """The operation that a run was launched for, if it is one of this system."""
-    by_job = partitions.operations_by_job(system)
+    name = system.system
+    by_job = job_names.operations_by_job(name)
     if run.job_name in by_job:
         return by_job[run.job_name]
-    health = partitions.health_key(system)
-    if any(key.path[0] == system and key != health for key in run.asset_selection or ()):
+    looked_at = {partitions.health_key(name), *partitions.module_keys(system).values()}
+    if any(key.path[0] == name and key not in looked_at for key in run.asset_selection or ()):
         return "backup"
-    drilled, checked = partitions.catalog_key(system), run.asset_check_selection or ()
+    drilled, checked = partitions.catalog_key(name), run.asset_check_selection or ()
     return "drill" if any(c.asset_key == drilled for c in checked) else ""

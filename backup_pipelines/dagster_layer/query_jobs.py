@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import operations, partitions
+from backup_pipelines.dagster_layer import job_names, operations
 from backup_pipelines.dagster_layer.config import QueryConfig
 from backup_pipelines.dagster_layer.jobs import chosen
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
@@ -28,7 +28,7 @@ def query_jobs(system: System) -> list[dg.JobDefinition]:
         # It only reads, and each object is checked, so it need not wait for the system's run.
         configured_op_job(
             system,
-            partitions.query_job(system.system),
+            job_names.query_job(system.system),
             _query,
             QueryConfig,
             description=f"Answer one statement of SQL from backups of {system.system}: the table "

@@ -4,7 +4,13 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import lock_ops, metadata, operations, operators, partitions
+from backup_pipelines.dagster_layer import (
+    job_names,
+    lock_ops,
+    metadata,
+    operations,
+    operators,
+)
 from backup_pipelines.dagster_layer.config import ReencryptConfig
 from backup_pipelines.dagster_layer.jobs import refuse_reexecution
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
@@ -27,7 +33,7 @@ def reencrypt_jobs(system: System) -> list[dg.JobDefinition]:
         # In the pool, since a backup removes folders without a manifest as leftovers.
         configured_op_job(
             system,
-            partitions.reencrypt_job(system.system),
+            job_names.reencrypt_job(system.system),
             _reencrypt,
             ReencryptConfig,
             description=f"Encrypt a backup of {system.system}, or all, for today's recipients: a "

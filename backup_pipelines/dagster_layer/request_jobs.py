@@ -14,10 +14,10 @@ from backup_pipelines import catalog, modules
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.dagster_layer import (
     assets,
+    job_names,
     metadata,
     operations,
     operators,
-    partitions,
     restore_ops,
 )
 from backup_pipelines.dagster_layer.config import (
@@ -47,7 +47,7 @@ def request_jobs(system: System) -> list[dg.JobDefinition]:
     return [
         configured_op_job(
             system,
-            partitions.request_job(system.system),
+            job_names.request_job(system.system),
             _carry_out,
             RequestConfig,
             description=f"Carry out a backup or restore that the application of {system.system} "

@@ -76,6 +76,10 @@ class BackupEnvironment(dg.ConfigurableResource[None]):
             yield url
 
 
+# Dagster merges definitions only if they have the very same object under the same name.
+USUAL_WORLD = BackupEnvironment()
+
+
 class _AtSecond(BackupEnvironment):
     """A world whose store is the second one of a system; `store` raises Refused without one."""
 

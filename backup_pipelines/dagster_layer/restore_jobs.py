@@ -5,7 +5,7 @@ A restore is tried once, by somebody who confirmed it.
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import partitions, restore_ops
+from backup_pipelines.dagster_layer import job_names, restore_ops
 from backup_pipelines.dagster_layer.config import LiveRestoreConfig, PlanConfig, UndoConfig
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
 from backup_pipelines.system import System
@@ -17,7 +17,7 @@ def restore_jobs(system: System) -> list[dg.JobDefinition]:
     return [
         configured_op_job(
             system,
-            partitions.plan_job(name),
+            job_names.plan_job(name),
             restore_ops.plan,
             PlanConfig,
             description=f"Show what a restore of {name} would do; changes nothing.",
@@ -25,7 +25,7 @@ def restore_jobs(system: System) -> list[dg.JobDefinition]:
         ),
         configured_op_job(
             system,
-            partitions.restore_job(name),
+            job_names.restore_job(name),
             restore_ops.restore,
             LiveRestoreConfig,
             description=f"Restore a backup of {name} into the live database: what differs, "
@@ -34,7 +34,7 @@ def restore_jobs(system: System) -> list[dg.JobDefinition]:
         ),
         configured_op_job(
             system,
-            partitions.undo_job(name),
+            job_names.undo_job(name),
             restore_ops.undo,
             UndoConfig,
             description=f"Take the last restore of {name} back, by its safety backup.",

@@ -32,8 +32,8 @@ def of_plan(document: Document) -> metadata.Metadata:
         "into": document["into"] or "live",
         "plan": dg.MetadataValue.md(plan_table(document)),
         **restore_report.sums(document),
-        "warnings": dg.MetadataValue.md(_listed(restore_report.warnings(document))),
-        "refused": dg.MetadataValue.md(_listed(document["refused"])),
+        "warnings": dg.MetadataValue.md(listed(restore_report.warnings(document))),
+        "refused": dg.MetadataValue.md(listed(document["refused"])),
         "closure": ", ".join(document["closure"]),
         "hash": str(document["hash"]),
         "estimated_seconds": float(document["estimated_seconds"]),
@@ -65,6 +65,16 @@ def of_table(document: Document, tables: Sequence[Mapping[str, Any]]) -> metadat
     }
 
 
+def undo_of(system: str, document: Document) -> str:
+    """How what a document tells of is taken back."""
+    if not restore_report.has_changes(document):
+        # An undo would take back what was done before this.
+        return "nothing to undo: no row was changed"
+    if document["safety_backup"] is None:
+        return "not possible: no safety backup was taken"
+    return f"backup-pipelines undo {system} --confirm CONFIRM"
+
+
 def plan_table(document: Document) -> str:
     """The tables that change, or have something to say, as a markdown table."""
     shown = restore_report.touched(document)
@@ -75,7 +85,7 @@ def plan_table(document: Document) -> str:
     ]
     for table in shown[:_LINES]:
         counts = " | ".join(f"{table[n]:,}" for n in restore_report.COUNTS)
-        lines.append(f"| {_cell(table['table'])} | {counts} | {_cell(_columns(table))} |")
+        lines.append(f"| {_cell(table['table'])} | {counts} | {_cell(changed_columns(table))} |")
     if len(shown) > _LINES:
         lines.append(f"\n{len(shown) - _LINES} more are in the result.")
     if unchanged:
@@ -91,7 +101,7 @@ def _table(tables: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
                     name: table[name]
                     for name in ("table", "insert", "update", "delete", "unchanged")
                 },
-                "changed_columns": _columns(table),
+                "changed_columns": changed_columns(table),
                 "warnings": "\n".join((*table["refused"], *table["warnings"])),
             }
         )
@@ -102,12 +112,14 @@ def _table(tables: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
     )
 
 
-def _columns(table: Mapping[str, Any]) -> str:
+def changed_columns(table: Mapping[str, Any]) -> str:
+    """The changed columns of a table of a document, each with how many rows."""
     changed: Mapping[str, int] = table["changed_columns"]
     return ", ".join(f"{name} ({rows:,})" for name, rows in changed.items())
 
 
-def _listed(lines: Sequence[str]) -> str:
+def listed(lines: Sequence[str]) -> str:
+    """Lines as a markdown list."""
     return "\n".join(f"- {line}" for line in lines) or "none"
 
 

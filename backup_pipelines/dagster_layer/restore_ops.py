@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from backup_pipelines import catalog, modules
-from backup_pipelines.dagster_layer import metadata, operations, partitions
+from backup_pipelines.dagster_layer import metadata, module_pages, operations, partitions
 from backup_pipelines.dagster_layer.config import (
     LiveRestoreConfig,
     PlanConfig,
@@ -28,9 +28,6 @@ from backup_pipelines.system import System
 if TYPE_CHECKING:
     from backup_pipelines.restore import LiveRestore
     from backup_pipelines.restoring.restore_report import Document
-
-_NO_UNDO = "not possible: no safety backup was taken"
-_NOTHING_TO_UNDO = "nothing to undo: no row was changed"
 
 
 def plan(
@@ -201,6 +198,8 @@ def _execute(
     if not into_env:
         safety_backups.remember(context, environment, name, done)
     _show(system, context, request.entry, document, into_env)
+    if not into_env:
+        module_pages.restored(context, system, environment, request.entry, document["tables"])
     context.log.info(
         f"{request.entry.id} is restored, {done.verified} tables proved: "
         f"{restore_report.in_words(document)}"
@@ -222,13 +221,7 @@ def _show(
     from backup_pipelines.dagster_layer import restore_metadata
     from backup_pipelines.restoring import restore_report
 
-    undo = f"backup-pipelines undo {system.system} --confirm CONFIRM"
-    if not restore_report.has_changes(document):
-        # An undo would take back the restore before this one.
-        undo = _NOTHING_TO_UNDO
-    elif document["safety_backup"] is None:
-        undo = _NO_UNDO
-    shown = restore_metadata.of_restore(document, undo)
+    shown = restore_metadata.of_restore(document, restore_metadata.undo_of(system.system, document))
     said = f"Restored into {shown['into']}: {restore_report.in_words(document)}."
     context.log_event(
         dg.AssetObservation(

@@ -15,10 +15,10 @@ from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY
 from dagster._core.definitions.selector import InstigatorSelector
 from dagster._core.scheduler.instigation import InstigatorStatus
 
-from backup_pipelines.dagster_layer import partitions
+from backup_pipelines.dagster_layer import job_names, partitions
 from backup_pipelines.dagster_layer.assets import TYPE_TAG
-from backup_pipelines.dagster_layer.launch import LOCATION
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
+from backup_pipelines.project import project
 from backup_pipelines.scheduling import due, schedule
 from backup_pipelines.scheduling.schedule import Decision
 from backup_pipelines.settings import ScheduleSpec
@@ -75,8 +75,8 @@ class Task:
 def tasks(system: System) -> list[Task]:
     """Everything that the YAML wants done by itself."""
     name = system.system
-    backup, drill = partitions.backup_job(name), partitions.drill_job(name)
-    reconcile, verify = partitions.reconcile_job(name), partitions.verify_rotation_job(name)
+    backup, drill = job_names.backup_job(name), job_names.drill_job(name)
+    reconcile, verify = job_names.reconcile_job(name), job_names.verify_rotation_job(name)
 
     def of_job(
         kind: Literal["backup", "drill", "reconcile", "verify"],
@@ -84,12 +84,12 @@ def tasks(system: System) -> list[Task]:
         job: str,
         what: str,
     ) -> Task:
-        return Task(kind, system, spec, partitions.schedule_of(job), job, what)
+        return Task(kind, system, spec, job_names.schedule_of(job), job, what)
 
     found = [of_job("backup", system.schedule, backup, f"Back up {name}.")]
     for module, wanted in system.modules.items():
         if wanted.schedule is not None:
-            named = partitions.module_schedule(name, module)
+            named = job_names.module_schedule(name, module)
             what = f"Back up module {module} of {name}."
             found.append(Task("module", system, wanted.schedule, named, backup, what, module))
     what = f"Prove the newest full backup of {name} by a drill."
@@ -146,7 +146,7 @@ def is_on(task: Task, context: Context) -> bool:
     # Only sensors are told where they are.
     origin = getattr(context, "code_location_origin", None)
     selector = InstigatorSelector(
-        location_name=origin.location_name if origin is not None else LOCATION,
+        location_name=origin.location_name if origin is not None else project().location,
         repository_name=getattr(context, "repository_name", None) or SINGLETON_REPOSITORY_NAME,
         name=task.schedule,
     )
@@ -182,7 +182,7 @@ def _schedule(task: Task) -> dg.ScheduleDefinition:
         if late > _LATE:
             yield dg.SkipReason(
                 f"this tick comes {str(late).split('.')[0]} late: "
-                f"{partitions.due_sensor(task.system.system)} launches what is overdue"
+                f"{job_names.due_sensor(task.system.system)} launches what is overdue"
             )
             return
         decision = look(task, context, backup_environment.store(), at)
@@ -196,7 +196,7 @@ def _about(task: Task) -> str:
         "every_2_days": "Due two days after the last one; looks every day, and says why it skips.",
         "cron": f"Due by the cron expression {task.spec.cron}.",
     }.get(task.spec.every, f"Due {task.spec.every}.")
-    overdue = partitions.due_sensor(task.system.system)
+    overdue = job_names.due_sensor(task.system.system)
     return f"{task.what} {period} The sensor {overdue} launches what was missed or has failed."
 
 
@@ -222,7 +222,7 @@ def _decide(task: Task, instance: dg.DagsterInstance, store: "Store", now: datet
 def _running(task: Task, instance: dg.DagsterInstance, now: datetime) -> str | None:
     # Backups that people start are no scheduled ones; a drill is a drill.
     tags = {TYPE_TAG: "scheduled"} if task.is_backup else {}
-    whole = partitions.schedule_of(task.job)
+    whole = job_names.schedule_of(task.job)
     wanted = dg.RunsFilter(job_name=task.job, tags=tags, statuses=_UNFINISHED)
     for found in instance.get_run_records(wanted):
         run, age = found.dagster_run, now - found.create_timestamp

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from backup_pipelines import layout
-from backup_pipelines.dagster_layer import operations, partitions, schedules
+from backup_pipelines.dagster_layer import job_names, operations, partitions, schedules
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.restoring import app_requests
 from backup_pipelines.scheduling import schedule
@@ -52,10 +52,10 @@ def request_sensors(system: System) -> list[dg.SensorDefinition]:
 
 
 def _requests(system: System) -> dg.SensorDefinition:
-    job = partitions.request_job(system.system)
+    job = job_names.request_job(system.system)
 
     @dg.sensor(
-        name=partitions.requests_sensor(system.system),
+        name=job_names.requests_sensor(system.system),
         job_name=job,
         minimum_interval_seconds=_SECONDS,
         # Without it a sensor does nothing until somebody switches it on.
@@ -77,7 +77,7 @@ def _requests(system: System) -> dg.SensorDefinition:
             # Dagster launches a run key once, so that a request that is queued is not repeated.
             yield dg.RunRequest(
                 run_key=request_id,
-                run_config={"ops": {partitions.op_of(job): {"config": {"request": request_id}}}},
+                run_config={"ops": {job_names.op_of(job): {"config": {"request": request_id}}}},
             )
 
     return requests
@@ -92,11 +92,11 @@ def _prune(system: System) -> dg.SensorDefinition:
     key = partitions.catalog_key(system.system)
 
     @dg.sensor(
-        name=partitions.prune_sensor(system.system),
-        job_name=partitions.prune_job(system.system),
+        name=job_names.prune_sensor(system.system),
+        job_name=job_names.prune_job(system.system),
         minimum_interval_seconds=_PRUNE_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Launch {partitions.prune_job(system.system)} when the catalog "
+        description=f"Launch {job_names.prune_job(system.system)} when the catalog "
         f"{key.to_user_string()} has a new backup.",
     )
     def prune_after_backup(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -133,7 +133,7 @@ def _due(system: System, tasks: list[schedules.Task], jobs: "Sequence[Job]") -> 
     names = {task.job for task in tasks}
 
     @dg.sensor(
-        name=partitions.due_sensor(system.system),
+        name=job_names.due_sensor(system.system),
         jobs=[job for job in jobs if job.name in names],
         minimum_interval_seconds=_DUE_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -171,10 +171,10 @@ def health_sensors(system: System) -> list[dg.SensorDefinition]:
 
 
 def _health(system: System) -> dg.SensorDefinition:
-    name, job = system.system, partitions.health_job(system.system)
+    name, job = system.system, job_names.health_job(system.system)
 
     @dg.sensor(
-        name=partitions.health_sensor(name),
+        name=job_names.health_sensor(name),
         job_name=job,
         minimum_interval_seconds=_HEALTH_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -197,7 +197,7 @@ def _health(system: System) -> dg.SensorDefinition:
         of_system = [
             record.dagster_run.run_id
             for record in ended
-            if operations.is_of(record.dagster_run, name) and (record.end_time or 0) >= since
+            if operations.is_of(record.dagster_run, system) and (record.end_time or 0) >= since
         ]
         if of_system:
             yield dg.RunRequest(run_key=of_system[0])

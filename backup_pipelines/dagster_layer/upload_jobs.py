@@ -7,11 +7,11 @@ import dagster as dg
 from backup_pipelines import catalog
 from backup_pipelines.dagster_layer import (
     catalog_sync,
+    job_names,
     lock_ops,
     metadata,
     operations,
     operators,
-    partitions,
 )
 from backup_pipelines.dagster_layer.config import UploadConfig
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
@@ -26,7 +26,7 @@ def upload_jobs(system: System) -> list[dg.JobDefinition]:
         # In the pool, since a backup removes folders without a manifest as leftovers.
         configured_op_job(
             system,
-            partitions.upload_job(system.system),
+            job_names.upload_job(system.system),
             _upload,
             UploadConfig,
             description=f"Put the backup of an archive of {system.system} into the store and the "

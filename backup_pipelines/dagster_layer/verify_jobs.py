@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from backup_pipelines import catalog, encryption
-from backup_pipelines.dagster_layer import lock_ops, metadata, operations, operators, partitions
+from backup_pipelines.dagster_layer import (
+    job_names,
+    lock_ops,
+    metadata,
+    operations,
+    operators,
+)
 from backup_pipelines.dagster_layer.config import BackupChoice
 from backup_pipelines.dagster_layer.jobs import chosen
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job, op_job
@@ -28,7 +34,7 @@ def verify_jobs(system: System) -> list[dg.JobDefinition]:
     return [
         configured_op_job(
             system,
-            partitions.verify_job(name),
+            job_names.verify_job(name),
             _verify_chosen,
             BackupChoice,
             description=f"Read every object of a backup of {name} back, by size and sha256.",
@@ -36,7 +42,7 @@ def verify_jobs(system: System) -> list[dg.JobDefinition]:
         ),
         op_job(
             system,
-            partitions.verify_rotation_job(name),
+            job_names.verify_rotation_job(name),
             _verify_due,
             description=f"Verify those backups of {name} that were verified longest ago, as many "
             f"as it takes to verify each within {system.verify.days} days.",

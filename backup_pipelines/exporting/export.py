@@ -9,6 +9,7 @@ from adbc_driver_postgresql.dbapi import Error as AdbcError
 
 from backup_pipelines import layout
 from backup_pipelines.errors import Failed
+from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Part, Table
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.projection import add_digests, digest_query, to_digest
@@ -30,6 +31,7 @@ class Destination:
     backup_id: str
     recipients: Recipients | None = None
     """To whom the parts are encrypted."""
+    format: Format = "parquet"
 
     def part_key(self, table: LiveTable, number: int, overflow: int) -> str:
         """The key of one part."""
@@ -40,6 +42,7 @@ class Destination:
             table.name,
             number,
             overflow,
+            format=self.format,
             encrypted=self.recipients is not None,
         )
 
@@ -128,7 +131,14 @@ def _timed(readers: Readers, destination: Destination, piece: Piece) -> tuple[li
         return keys[-1]
 
     try:
-        parts = export_piece(readers, destination.store, piece, key_of, destination.recipients)
+        parts = export_piece(
+            readers,
+            destination.store,
+            piece,
+            key_of,
+            destination.recipients,
+            destination.format,
+        )
     except OutOfRange:
         # The piece is read again under new names; what it had finished would belong to nothing.
         destination.store.delete(keys)

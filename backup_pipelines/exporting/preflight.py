@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from psycopg import sql
 
@@ -11,6 +12,37 @@ from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.queries import query
 from backup_pipelines.system import System
+
+
+@dataclass(frozen=True)
+class Problems:
+    """What `refuse_unreadable` refuses, a sentence with what to do for each thing."""
+
+    missing: tuple[str, ...]
+    unreadable: tuple[str, ...]
+    sequences: tuple[str, ...]
+    hidden: tuple[str, ...]
+
+
+def find_problems(
+    connection: Connection,
+    system: System,
+    role: str,
+    tables: Sequence[LiveTable],
+    chosen: Sequence[LiveTable],
+    missing: Sequence[Entry],
+) -> Problems:
+    """Everything for which a backup of the chosen tables would be refused."""
+    named = sql.Identifier(role).as_string()
+    return Problems(
+        missing=tuple(_missing_problems(system, missing)),
+        unreadable=tuple(_table_problems(named, tables)),
+        sequences=tuple(
+            f"a sequence may not be read: GRANT SELECT ON SEQUENCE {name.as_string()} TO {named};"
+            for name in _unreadable_sequences(connection, system.schemas)
+        ),
+        hidden=tuple(_hidden_problems(connection, named, chosen)),
+    )
 
 
 def refuse_unreadable(
@@ -26,17 +58,8 @@ def refuse_unreadable(
     All `tables` must be readable, since pg_dump locks what it describes, and all sequences; hidden
     rows matter in the `chosen` tables only.
     """
-    named = sql.Identifier(role).as_string()
-    sequences = [
-        f"a sequence may not be read: GRANT SELECT ON SEQUENCE {name.as_string()} TO {named};"
-        for name in _unreadable_sequences(connection, system.schemas)
-    ]
-    problems = [
-        *_missing_problems(system, missing),
-        *_table_problems(named, tables),
-        *sequences,
-        *_hidden_problems(connection, named, chosen),
-    ]
+    found = find_problems(connection, system, role, tables, chosen, missing)
+    problems = (*found.missing, *found.unreadable, *found.sequences, *found.hidden)
     if problems:
         raise Refused(
             f"{system.system} cannot be backed up whole as role {role}; nothing was written. "

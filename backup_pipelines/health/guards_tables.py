@@ -6,8 +6,10 @@ Each compares manifests, so that the store alone is enough.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from backup_pipelines import layout
 from backup_pipelines.health.evidence import Evidence
 from backup_pipelines.health.finding import Finding
+from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Column, Manifest, Table
 from backup_pipelines.system import OTHER
 
@@ -23,6 +25,8 @@ class _Measure:
 
     rows: int
     bytes: int
+    formats: frozenset[Format] = frozenset()
+    """How they are written: bytes of one format say nothing of those of another."""
 
 
 def coverage(evidence: Evidence) -> Finding:
@@ -174,17 +178,24 @@ def _measures(entry: Manifest) -> dict[str, _Measure]:
     found: dict[str, _Measure] = {}
     for table in entry.tables:
         name = table.partition_of or table.qualified
-        had = found.get(name, _Measure(0, 0))
-        found[name] = _Measure(had.rows + table.rows, had.bytes + table.size_bytes)
-    rows = sum(table.rows for table in entry.tables)
-    found[_ALL_TABLES] = _Measure(rows, sum(table.size_bytes for table in entry.tables))
+        found[name] = _added(found.get(name, _Measure(0, 0)), table)
+    everything = _Measure(0, 0)
+    for table in entry.tables:
+        everything = _added(everything, table)
+    found[_ALL_TABLES] = everything
     return found
+
+
+def _added(to: _Measure, table: Table) -> _Measure:
+    formats: set[Format] = {layout.format_of(part.key) for part in table.parts}
+    size = to.bytes + table.size_bytes
+    return _Measure(to.rows + table.rows, size, to.formats.union(formats))
 
 
 def _lost(had: _Measure, has: _Measure) -> float:
     """The larger share in percent that is gone, of rows or of bytes."""
     shares = [1 - has.rows / had.rows]
-    if had.bytes:
+    if had.bytes and had.formats == has.formats:
         shares.append(1 - has.bytes / had.bytes)
     return 100 * max(*shares, 0.0)
 
@@ -192,7 +203,7 @@ def _lost(had: _Measure, has: _Measure) -> float:
 def _risen(had: _Measure, has: _Measure) -> float:
     """The larger growth in percent, of rows or of bytes."""
     shares = [has.rows / had.rows - 1]
-    if had.bytes:
+    if had.bytes and had.formats == has.formats:
         shares.append(has.bytes / had.bytes - 1)
     return 100 * max(*shares, 0.0)
 

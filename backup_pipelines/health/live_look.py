@@ -1,4 +1,7 @@
-"""A short look at the live database: can it be reached, and could it be backed up whole now."""
+"""A short look at the live database: could it be backed up whole now, and how many rows it has."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -8,8 +11,14 @@ from backup_pipelines.exporting.preflight import refuse_unreadable
 from backup_pipelines.health.finding import READABLE, Finding
 from backup_pipelines.messages.scrub import scrub
 from backup_pipelines.modules import assign
-from backup_pipelines.postgres.connection import connected, describe, refuse_unsuitable
-from backup_pipelines.postgres.introspect import list_tables
+from backup_pipelines.postgres.connection import (
+    Connection,
+    connected,
+    describe,
+    refuse_unsuitable,
+)
+from backup_pipelines.postgres.introspect import LiveTable, list_tables
+from backup_pipelines.postgres.row_counts import RowCount, count_rows
 from backup_pipelines.system import System
 
 # A look must not hang on a server that has gone: somebody else waits for what it finds.
@@ -19,15 +28,37 @@ _UNANSWERED = {"keepalives_idle": "5", "keepalives_interval": "5", "keepalives_c
 
 _LONGEST = 2000
 
+_Use = Callable[[Connection, Sequence[LiveTable]], None]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What preflight says, and how many rows each table has that belongs to a backup."""
+
+    finding: Finding
+    rows: Mapping[str, RowCount] | None
+    """By qualified name; None where the database cannot be read whole."""
+
+
+def look_and_count(system: System, url: str) -> Counted:
+    """What `look` says, and how many rows there are, in seconds whatever there is."""
+    found: dict[str, RowCount] = {}
+    finding = _look(system, url, lambda link, tables: found.update(count_rows(link, tables)))
+    return Counted(finding, found if finding.status == "ok" else None)
+
 
 def look(system: System, url: str) -> Finding:
     """What preflight says of the system's database at `url`; never raises for what is wrong there.
 
     Database down or credentials wrong is an error with the reason.
     """
+    return _look(system, url, None)
+
+
+def _look(system: System, url: str, use: _Use | None) -> Finding:
     name = system.system
     try:
-        tables = _preflight(system, _impatient(url))
+        tables = _preflight(system, _impatient(url), use)
     except Refused as error:
         return _red(
             str(error),
@@ -47,7 +78,8 @@ def look(system: System, url: str) -> Finding:
     )
 
 
-def _preflight(system: System, url: str) -> int:
+def _preflight(system: System, url: str, use: _Use | None) -> int:
+    """How many tables there are; those that a backup holds are given to `use`."""
     with connected(url, what=f"the database of {system.system}") as connection:
         limit = f"{_STATEMENT_SECONDS}s"
         connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, false)", [limit])
@@ -61,6 +93,8 @@ def _preflight(system: System, url: str) -> int:
         wanted = assignment.entry_of().keys()
         chosen = [table for table in tables if table.root in wanted]
         refuse_unreadable(connection, system, server.role, tables, chosen, assignment.missing)
+        if use is not None:
+            use(connection, chosen)
         return len(roots)
 
 

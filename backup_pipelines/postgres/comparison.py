@@ -16,7 +16,8 @@ from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.row_keys import RowKey
 from backup_pipelines.postgres.staging import stage_name
 
-Mode = Literal["replace", "upsert"]
+Mode = Literal["replace", "upsert", "insert"]
+"""Make equal; write what is missing or differs and keep the rest; add every row, keep the rest."""
 
 # Heap pages from the first, inclusive, to the second, exclusive or open.
 Pages = tuple[int, int | None]
@@ -64,7 +65,7 @@ class Change:
 def compare(connection: Connection, change: Change, mode: Mode, rows: int) -> None:
     """Fill in the change's counts and fingerprint from the staged rows.
 
-    Creates the table of differences. In mode `upsert` rows that only live has are left alone.
+    Creates the table of differences. Rows that only live has are gone in mode `replace` alone.
     """
     if not change.found_by_keys:
         connection.execute(
@@ -92,8 +93,9 @@ def compare(connection: Connection, change: Change, mode: Mode, rows: int) -> No
 def remaining(connection: Connection, change: Change, mode: Mode) -> int:
     """How many rows still differ: the proof, where a digest does not apply."""
     change.pages = None
+    differences = _differences(change, "replace" if mode == "replace" else "upsert")
     row = connection.execute(
-        sql.SQL("SELECT count(*) AS rows FROM ({}) AS d").format(_differences(change, mode))
+        sql.SQL("SELECT count(*) AS rows FROM ({}) AS d").format(differences)
     ).fetchone()
     assert row is not None
     return int(row["rows"])
@@ -122,6 +124,10 @@ def nulls_in_place_of_values(connection: Connection, change: Change) -> list[str
 
 
 def _differences(change: Change, mode: Mode) -> sql.Composed:
+    if mode == "insert":
+        return sql.SQL(
+            "SELECT 'i' AS op, NULL::pg_catalog.tid AS live, s.ctid AS staged FROM {} AS s"
+        ).format(change.stage)
     found = _by_key(change, change.key) if change.key else _by_row(change)
     if mode == "upsert":
         return sql.SQL("SELECT * FROM ({}) AS x WHERE op <> 'd'").format(found)

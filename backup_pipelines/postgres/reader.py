@@ -1,4 +1,4 @@
-"""Reading tables into Parquet parts, inside the snapshot, in bounded memory.
+"""Reading tables into parts, inside the snapshot, in bounded memory.
 
 ADBC reads PostgreSQL's binary COPY into Arrow batches; every batch is checked against its codecs'
 guards, named, and written. Nothing holds more than a few batches whatever the table's size.
@@ -14,12 +14,13 @@ import adbc_driver_postgresql.dbapi as adbc
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.parquet as pq
 
 from backup_pipelines.errors import Failed
+from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Part
 from backup_pipelines.postgres.connection import with_defaults
 from backup_pipelines.postgres.introspect import LiveColumn, LiveTable
+from backup_pipelines.postgres.part_files import part_file
 from backup_pipelines.postgres.projection import export_query, to_digest
 from backup_pipelines.postgres.queries import query
 from backup_pipelines.storage.age import Recipients
@@ -31,14 +32,9 @@ from backup_pipelines.storage.store import Store
 # A second reader of 16 MB batches costs 100 MB of memory, one of these 50 MB, at the same speed;
 # the files grow by 1 %.
 _BATCH_BYTES = 4 * 1024 * 1024
-_ZSTD_LEVEL = 1
 
 # An encrypted or damaged part is read as a whole, so parts stay at most about this large.
 _PART_BYTES = 240 * 1024 * 1024
-
-# Dictionaries pay for columns with few values only: told from the head of the first batch.
-_SAMPLE_ROWS = 4096
-_FEW_VALUES = 0.05
 
 # Its functions are made when it is imported, so that no type checker knows them.
 _compute: Any = pyarrow.compute
@@ -115,7 +111,7 @@ def execute(connection: adbc.Connection, statement: str) -> None:
 
 
 def file_schema(table: LiveTable) -> pa.Schema:
-    """The Arrow schema of a table's parts; each field says its PostgreSQL type and encoding."""
+    """The Arrow schema of a table's rows; each field says its PostgreSQL type and encoding."""
     return pa.schema(
         [
             pa.field(
@@ -134,6 +130,7 @@ def export_piece(
     piece: Piece,
     key_of: Callable[[int, int], str],
     recipients: Recipients | None = None,
+    format: Format = "parquet",
 ) -> list[Part]:
     """Read one piece into as many parts as its size needs, each read back from the store.
 
@@ -152,7 +149,7 @@ def export_piece(
                 batches = cursor.fetch_record_batch()
             except adbc.Error as error:
                 raise Failed(f"{piece.table.qualified} cannot be read: {error}") from error
-            return _write_parts(store, piece, batches, key_of, recipients)
+            return _write_parts(store, piece, batches, key_of, recipients, format)
 
 
 def _write_parts(
@@ -161,6 +158,7 @@ def _write_parts(
     batches: Any,
     key_of: Callable[[int, int], str],
     recipients: Recipients | None,
+    format: Format,
 ) -> list[Part]:
     schema = file_schema(piece.table)
     source = _batches(batches, piece.table)
@@ -169,7 +167,7 @@ def _write_parts(
     while head is not None or not parts:
         key = key_of(piece.number, len(parts))
         with store.writer(key, recipients) as sink:
-            rows, total, head = _write_one(sink, schema, piece.table, head, source)
+            rows, total, head = _write_one(sink, format, schema, piece.table, head, source)
         read_back(store, key, sink.size_bytes, sink.sha256)
         first, end = piece.pages or (None, None)
         parts.append(
@@ -188,6 +186,7 @@ def _write_parts(
 
 def _write_one(
     sink: ObjectWriter | EncryptingWriter,
+    format: Format,
     schema: pa.Schema,
     table: LiveTable,
     head: pa.RecordBatch | None,
@@ -195,18 +194,10 @@ def _write_one(
 ) -> tuple[int, int, pa.RecordBatch | None]:
     """Write one part; returns its rows, the sum of its hashes and the next part's first batch."""
     rows = total = 0
-    with pq.ParquetWriter(
-        sink,
-        schema,
-        compression="zstd",
-        compression_level=_ZSTD_LEVEL,
-        use_dictionary=_few_valued(schema, head),  # pyright: ignore[reportArgumentType]
-        # A restore that reads other bytes than the verification before it must notice.
-        write_page_checksum=True,
-    ) as writer:
+    with part_file(format, sink, schema, head) as file:
         while head is not None and sink.size_bytes < _PART_BYTES:
             converted, hashes = convert(head, schema, table)
-            writer.write_batch(converted)
+            file.write(converted)
             rows += head.num_rows
             total += hashes
             head = next(source, None)
@@ -246,22 +237,6 @@ def _holds(column: LiveColumn, values: pa.Array) -> bool:
 
 def _cast(values: pa.Array, column: LiveColumn) -> pa.Array:
     return values if values.type == column.codec.arrow else values.cast(column.codec.arrow)
-
-
-def _few_valued(schema: pa.Schema, batch: pa.RecordBatch | None) -> list[str] | bool:
-    if batch is None:
-        return False
-    head = batch.slice(0, _SAMPLE_ROWS)
-    found: list[str] = []
-    for number, named in enumerate(schema):
-        values = head.column(number)
-        if not pa.types.is_nested(values.type) and not isinstance(
-            values.type, pa.BaseExtensionType
-        ):
-            distinct = _compute.count_distinct(values).as_py()
-            if distinct <= max(2, len(head) * _FEW_VALUES):
-                found.append(named.name)
-    return found
 
 
 def _batches(batches: Any, table: LiveTable) -> Iterator[pa.RecordBatch]:

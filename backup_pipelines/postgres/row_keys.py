@@ -1,6 +1,6 @@
-"""The primary keys by which rows are matched, with the operators of their indexes."""
+"""The unique keys by which rows are matched, with the operators of their indexes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import LiteralString, cast
 
@@ -42,13 +42,22 @@ class RowKey:
         )
 
 
-def list_row_keys(connection: Connection, tables: Iterable[LiveTable]) -> dict[int, RowKey]:
-    """The primary keys of these tables by the tables' oid, but for those without equality."""
-    oids = {"oids": [table.oid for table in tables]}
-    return {
-        row["table_oid"]: RowKey(
-            tuple(row["columns"]),
-            tuple(zip(row["operator_schemas"], row["operator_names"], strict=True)),
-        )
-        for row in connection.execute(query("row_keys"), oids)
-    }
+def list_row_keys(
+    connection: Connection,
+    tables: Iterable[LiveTable],
+    chosen: Mapping[str, tuple[str, ...]] | None = None,
+) -> dict[int, RowKey]:
+    """The primary keys of these tables by the tables' oid, but for those without equality.
+
+    `chosen` has unique columns to take instead, by qualified table; a table of which they are not
+    exactly those of a unique index has no key then.
+    """
+    by_oid = {table.oid: table.qualified for table in tables}
+    found: dict[int, RowKey] = {}
+    for row in connection.execute(query("row_keys"), {"oids": list(by_oid)}):
+        columns = tuple(row["columns"])
+        wanted = (chosen or {}).get(by_oid[row["table_oid"]])
+        if row["is_primary"] if wanted is None else set(columns) == set(wanted):
+            operators = zip(row["operator_schemas"], row["operator_names"], strict=True)
+            found[row["table_oid"]] = RowKey(columns, tuple(operators))
+    return found

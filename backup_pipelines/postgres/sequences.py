@@ -1,15 +1,17 @@
 """Sequences put where the backup has them, inside the transaction."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Sequence as ListOf
 from typing import Any
 
 from psycopg import sql
 
-from backup_pipelines.manifest import Manifest, Sequence
+from backup_pipelines.manifest import Manifest, Sequence, Table
 from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.introspect import list_sequences
+
+Values = ListOf[str | None]
 
 _NEXTVAL = re.compile(r"nextval\('((?:[^']|'')+)'::regclass\)")
 
@@ -68,6 +70,31 @@ def locking(connection: Connection, positions: ListOf[Sequence]) -> dict[int, sq
     }
 
 
+def beyond(
+    connection: Connection, tables: ListOf[Table], values: Callable[[Table, str], Iterable[Values]]
+) -> list[Sequence]:
+    """The sequences of the tables' columns, each at the highest number that the rows have there.
+
+    `values` gives the numbers of a column as texts that PostgreSQL reads.
+    """
+    found: list[Sequence] = []
+    for sequence in list_sequences(connection):
+        name = f"{sequence.schema_name}.{sequence.name}"
+        highest = [
+            top
+            for table in tables
+            for column in table.columns
+            if sequence.owned_by == f"{table.qualified}.{column.name}"
+            or name in _drawn_by(column.default)
+            for texts in values(table, column.name)
+            if (top := _highest(connection, texts)) is not None
+        ]
+        if highest:
+            moved = {"last_value": max(highest), "is_called": True}
+            found.append(sequence.model_copy(update=moved))
+    return found
+
+
 def set_position(connection: Connection, position: Sequence) -> None:
     """Set one sequence; RESTART first makes the change part of the transaction."""
     name = sql.Identifier(position.schema_name, position.name)
@@ -95,8 +122,20 @@ def _drawn_from(entry: Manifest, tables: Collection[str]) -> Iterator[str]:
     for table in entry.tables:
         if table.qualified in tables:
             for column in table.columns:
-                for name in _NEXTVAL.findall(column.default or ""):
-                    yield name.replace('"', "").replace("''", "'")
+                yield from _drawn_by(column.default)
+
+
+def _drawn_by(default: str | None) -> list[str]:
+    names = _NEXTVAL.findall(default or "")
+    return [name.replace('"', "").replace("''", "'") for name in names]
+
+
+def _highest(connection: Connection, texts: Values) -> int | None:
+    row = connection.execute(
+        "SELECT max(v::pg_catalog.int8) AS highest FROM unnest(%s::pg_catalog.text[]) AS v",
+        [list(texts)],
+    ).fetchone()
+    return None if row is None else row["highest"]
 
 
 def _owner(sequence: Sequence) -> str:

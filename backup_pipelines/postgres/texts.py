@@ -5,6 +5,7 @@ its types do under the settings of `sql/settings.sql`.
 """
 
 import math
+from binascii import unhexlify
 from fractions import Fraction
 from typing import Any, cast
 
@@ -19,6 +20,8 @@ _compute: Any = pyarrow.compute
 
 # Arrow prints all six digits of a second's fraction.
 _ZEROS_AT_THE_END = r"\.?0+$"
+
+_BOOLS = pa.array(["f", "t"])
 
 _UUID = r"^(.{8})(.{4})(.{4})(.{4})(.{12})$"
 _DASHES = r"\1-\2-\3-\4-\5"
@@ -61,6 +64,35 @@ def as_text(values: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(kind):
         return _timestamps(values)
     return values.cast(pa.string())
+
+
+def from_text(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The values that `as_text` prints so; raises ArrowException or ValueError for other texts."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return cast(Any, kind).wrap_array(from_text(texts, kind.storage_type))
+    if pa.types.is_boolean(kind):
+        # Arrow would take more words than these two.
+        found = _compute.index_in(texts, _BOOLS)
+        if found.null_count != texts.null_count:
+            raise pa.ArrowInvalid("a boolean is neither t nor f")
+        return _compute.equal(found, 1)
+    if pa.types.is_fixed_size_binary(kind):
+        digits = _compute.replace_substring(texts, "-", "")
+        return _unhexed(digits).cast(kind)
+    if pa.types.is_binary(kind):
+        return _unhexed(_compute.utf8_slice_codeunits(texts, 2))
+    if pa.types.is_time(kind):
+        # Arrow reads no time of day; of the first day it is the microseconds since then.
+        stamps = _compute.binary_join_element_wise("1970-01-01", texts, " ")
+        return stamps.cast(pa.timestamp("us")).cast(pa.int64()).cast(kind)
+    if pa.types.is_timestamp(kind) and cast(Any, kind).tz:
+        local = _compute.replace_substring_regex(texts, r"\+00$", "")
+        return local.cast(pa.timestamp("us")).cast(pa.int64()).cast(kind)
+    return texts if kind == texts.type else texts.cast(kind)
+
+
+def _unhexed(digits: pa.Array) -> pa.Array:
+    return pa.array([None if d is None else unhexlify(d) for d in digits.to_pylist()], pa.binary())
 
 
 def _without_zeros(texts: pa.Array) -> pa.Array:

@@ -5,10 +5,12 @@ binary reading is exact for every value, or exact within a range that is checked
 as PostgreSQL's own text everywhere else. Nothing is ever inferred from the data.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from backup_pipelines.errors import NewerFormat
 from backup_pipelines.manifest import Encoding
 
 _CATALOG = "pg_catalog"
@@ -18,6 +20,8 @@ _MAX_PRECISION = 38
 
 # PostgreSQL keeps precision and scale of numeric(p,s) above a header of four in the type modifier.
 _TYPMOD_HEADER = 4
+
+_DECIMAL = re.compile(r"decimal128\((\d+), (\d+)\)")
 
 _DAY_US = 86_400_000_000
 
@@ -139,6 +143,19 @@ def stored_codec(base_type: str, encoding: Encoding) -> Codec:
     if codec is None:
         return _BY_OUTPUT_FUNCTION
     return replace(codec, export=f"{{}}::pg_catalog.{base}") if codec.export == "{}" else codec
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """The Arrow type that a manifest names; raises NewerFormat for one that is not written here."""
+    found = _DECIMAL.fullmatch(name)
+    if found:
+        return pa.decimal128(int(found[1]), int(found[2]))
+    kinds = {str(codec.arrow): codec.arrow for codec in _NATIVE.values()}
+    if name not in kinds:
+        raise NewerFormat(
+            f"a column is stored as {name}, which this version does not know: upgrade"
+        )
+    return kinds[name]
 
 
 def _numeric(type_mod: int) -> Codec | None:

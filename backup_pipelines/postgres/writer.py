@@ -1,4 +1,4 @@
-"""Rows from Parquet parts into a table by COPY, which checks everything and truncates nothing.
+"""Rows from parts into a table by COPY, which checks everything and truncates nothing.
 
 CSV with every value quoted keeps NULL (nothing) and '' (two quotes) apart, and PostgreSQL's own
 input functions read the text forms exactly (HAZARDS.md, "Types").
@@ -6,6 +6,7 @@ input functions read the text forms exactly (HAZARDS.md, "Types").
 
 from binascii import hexlify
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from io import BytesIO
 from typing import Any, cast
 
@@ -16,9 +17,11 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from psycopg import sql
 
+from backup_pipelines import layout
 from backup_pipelines.errors import Damaged, Failed
-from backup_pipelines.manifest import Table
+from backup_pipelines.manifest import Part, Table
 from backup_pipelines.postgres.connection import Connection
+from backup_pipelines.postgres.json_reading import Hashed, parsed
 from backup_pipelines.storage.store import Store
 
 # Rows that are turned into CSV at once: some MB, so memory stays flat and COPY stays busy.
@@ -31,26 +34,52 @@ _compute: Any = pyarrow.compute
 
 
 def stored_batches(store: Store, table: Table, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of a table from all its parts, the named columns only; raises Damaged."""
+    """The rows of a table from all its parts, the named columns only; raises Damaged.
+
+    From JSON Lines every value comes as PostgreSQL's text, from Parquet as its column is stored.
+    """
     for part in table.parts:
+        in_lines = layout.is_json_lines(part.key)
+        read = _from_json_lines if in_lines else _from_parquet
         try:
-            with pq.ParquetFile(
-                store.open_input(part.key), page_checksum_verification=True
-            ) as file:
-                # The pages have checksums, the footer that says where they are has none.
-                if file.metadata.num_rows != part.rows:
-                    raise Damaged(
-                        f"{store.uri(part.key)} has {file.metadata.num_rows:,} rows instead of "
-                        f"{part.rows:,}"
-                    )
-                # By number: to Parquet the name "a" means "a.b" as well. A row group at a time:
-                # it is as large as one batch of the reader, however large a single row is.
-                wanted = [file.schema_arrow.get_field_index(name) for name in columns]
-                for group in range(file.num_row_groups):
-                    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group]):
-                        yield batch.select(wanted)
+            yield from read(store, table, part, columns)
         except (pa.ArrowException, OSError) as error:
-            raise Damaged(f"{store.uri(part.key)} cannot be read as Parquet: {error}") from error
+            what = "JSON Lines" if in_lines else "Parquet"
+            raise Damaged(f"{store.uri(part.key)} cannot be read as {what}: {error}") from error
+
+
+def _from_parquet(
+    store: Store, table: Table, part: Part, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(store.open_input(part.key), page_checksum_verification=True) as file:
+        # The pages have checksums, the footer that says where they are has none.
+        _refuse_other_rows(store, part, file.metadata.num_rows)
+        # By number: to Parquet the name "a" means "a.b" as well. A row group at a time: it is as
+        # large as one batch of the reader, however large a single row is.
+        wanted = [file.schema_arrow.get_field_index(name) for name in columns]
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group]):
+                yield batch.select(wanted)
+
+
+def _from_json_lines(
+    store: Store, table: Table, part: Part, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    rows = 0
+    with closing(store.open_input(part.key)) as stored:
+        source = Hashed(stored)
+        for batch, _ in parsed(source, [column.name for column in table.columns], columns):
+            rows += batch.num_rows
+            yield batch
+    _refuse_other_rows(store, part, rows)
+    # Lines have no checksums of their own; age files have.
+    if not layout.is_encrypted(part.key) and source.seen() != (part.size_bytes, part.sha256):
+        raise Damaged(f"{store.uri(part.key)} has other bytes than were written")
+
+
+def _refuse_other_rows(store: Store, part: Part, rows: int) -> None:
+    if rows != part.rows:
+        raise Damaged(f"{store.uri(part.key)} has {rows:,} rows instead of {part.rows:,}")
 
 
 def insertable(table: Table) -> list[str]:

@@ -28,6 +28,13 @@ _MACRO = r"""CREATE MACRO field(v) AS coalesce(replace(replace(replace(replace(
 # One column without quoting: every line is what the macro made.
 _AS_IT_IS = "(FORMAT csv, HEADER false, DELIMITER '', QUOTE '', ESCAPE '')"
 
+# The values of each line. DuckDB sets twice the longest line aside, so that it is not the longest
+# that PostgreSQL could have: of a longer one it says so.
+_VALUES = (
+    "SELECT json_extract_string(json, '$.*') AS v FROM read_ndjson_objects("
+    "file, compression = 'zstd', maximum_object_size = 268435456)"
+)
+
 # What neither a shell, a here document, psql nor Markdown sees anything in.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_ .,:;+*/=@#%&()\[\]{}<>?!|^~-]+")
 _IDENTIFIER = re.compile(r'"((?:[^"]|"")*)"')
@@ -48,20 +55,15 @@ def rows_for_duckdb(entry: Manifest) -> Iterator[str]:
     """Statements that write the rows of each part as PostgreSQL's COPY reads them."""
     yield _MACRO
     for number, table in _loaded_by_copy(entry):
-        names = [f"c{n}" for n in range(len(table.columns))]
-        fields = ", ".join(
-            _field(name, column)
-            for name, column in zip(names, table.columns, strict=True)
-            if not column.generated
-        )
-        yield (
-            f"CREATE MACRO rows_{number}(file) AS TABLE SELECT concat_ws(chr(9), {fields}) "
-            f"AS line FROM read_parquet(file) AS t({', '.join(names)});"
-        )
+        formats = sorted({layout.format_of(part.key) for part in table.parts})
+        for format in formats:
+            rows = _from_lines(table) if format == "jsonl" else _from_parquet(table)
+            yield f"CREATE MACRO {format}_{number}(file) AS TABLE {rows};"
         for each, part in enumerate(table.parts):
             file = part.key.removesuffix(layout.ENCRYPTED)
             to = f"{FOLDER}/{number}-{each}.tsv"
-            yield f"COPY (FROM rows_{number}('{file}')) TO '{to}' {_AS_IT_IS};"
+            rows = f"{layout.format_of(part.key)}_{number}('{file}')"
+            yield f"COPY (FROM {rows}) TO '{to}' {_AS_IT_IS};"
 
 
 def loading(entry: Manifest) -> Iterator[str]:
@@ -139,6 +141,24 @@ def printable(name: str) -> str:
 def _loaded_by_copy(entry: Manifest) -> list[tuple[int, Table]]:
     tables = [table for table in entry.tables if table.parts and insertable(table)]
     return list(enumerate(tables, start=1))
+
+
+def _from_parquet(table: Table) -> str:
+    names = [f"c{n}" for n in range(len(table.columns))]
+    fields = [
+        _field(name, column)
+        for name, column in zip(names, table.columns, strict=True)
+        if not column.generated
+    ]
+    of = f"read_parquet(file) AS t({', '.join(names)})"
+    return f"SELECT concat_ws(chr(9), {', '.join(fields)}) AS line FROM {of}"
+
+
+def _from_lines(table: Table) -> str:
+    # By number: to DuckDB names that differ by their case are one.
+    places = [n for n, column in enumerate(table.columns, start=1) if not column.generated]
+    fields = ", ".join(f"field(v[{place}])" for place in places)
+    return f"SELECT concat_ws(chr(9), {fields}) AS line FROM ({_VALUES})"
 
 
 def _field(name: str, column: Column) -> str:

@@ -22,6 +22,25 @@ export BACKUP_AGE_IDENTITY=/path/of/identity.txt"""
 _IDENTITY_FILE = """
 export IDENTITY=/path/of/identity.txt"""
 
+_ROWS_AS: dict[layout.Format, str] = {
+    "parquet": "Parquet",
+    "jsonl": "JSON Lines that `zstd` has compressed: a line is a row, each value what PostgreSQL "
+    "printed, or null",
+}
+
+_TURNING: dict[layout.Format, str] = {
+    "parquet": """\
+Each Parquet column is `native`, `decimal` or `text` in the manifest. A `text` is what PostgreSQL
+printed, and goes back as it is; so do the others as DuckDB prints them, but for bytes, which
+become hex digits, and times with a time zone, which are in UTC. That is exact for every type.
+(pyarrow is exact as well: `restore.py` reads by it. DuckDB's own CSV with its usual settings is
+not.)""",
+    "jsonl": """\
+Each value of a line is what PostgreSQL printed, and goes back as it is, in the order of the
+columns. That is exact for every type. If DuckDB says that a row exceeds `maximum_object_size`,
+write a higher number of bytes there.""",
+}
+
 _DECRYPT = """
 Decrypt them. The identity is that of one of the recipients above; `IDENTITY` is the path of its
 file. From now on the rows lie here in clear.
@@ -72,6 +91,8 @@ def _about(entry: Manifest) -> dict[str, str]:
         "identity_needs": ", and `pip install pyrage` or the `age` tool" if recipients else "",
         "age": ", `age`" if recipients else "",
         "cleanup": " and what `age` has written" if recipients else "",
+        "rows_as": " and ".join(_ROWS_AS[format] for format in _formats(entry)),
+        "turning": "\n".join(_TURNING[format] for format in _formats(entry)),
         "elsewhere": _elsewhere(entry),
         "partial": _partial(entry),
     }
@@ -94,6 +115,12 @@ def _commands(entry: Manifest) -> dict[str, str]:
         "digests": _lines(by_hand.digests(entry)),
         "proved": str(len(by_hand.proved(entry))),
     }
+
+
+def _formats(entry: Manifest) -> list[layout.Format]:
+    """How its parts are written; those of a backup without any would be Parquet."""
+    found = {layout.format_of(part.key) for table in entry.tables for part in table.parts}
+    return [format for format in ("parquet", "jsonl") if format in (found or {"parquet"})]
 
 
 def _elsewhere(entry: Manifest) -> str:

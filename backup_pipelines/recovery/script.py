@@ -74,7 +74,8 @@ class Record(SimpleNamespace):
 
 
 # The package's types, which only annotations name.
-Connection = Manifest = Table = View = DdlSection = DdlObject = Store = Report = Encoding = Any
+Connection = Manifest = Table = Part = View = DdlSection = DdlObject = Any
+Store = Report = Encoding = Any
 
 
 class Folder:

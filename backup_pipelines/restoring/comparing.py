@@ -135,8 +135,7 @@ class _Work:
     def _prepare(self, change: Change) -> None:
         """Find out by digest that nothing is to be done, or stage the backup's rows."""
         table, live = change.table, change.live
-        exact = self._scene.drifts[table.qualified].is_exact
-        if exact:
+        if self._is_exact(table):
             found = self._digests.of(live, table)
             if found == (table.rows, table.digest) and not self._selection.record:
                 change.unchanged, change.fingerprint = found
@@ -155,6 +154,10 @@ class _Work:
         stage(self._connection, self._store, table, live, change.columns, change.number)
         change.staged = True
 
+    def _is_exact(self, table: Table) -> bool:
+        """Whether the rows to write are a whole table that a digest can be compared with."""
+        return bool(table.digest) and self._scene.drifts[table.qualified].is_exact
+
     def _keep_record(self) -> None:
         record, key = self._selection.record, self._selection.key
         assert record is not None and key is not None
@@ -170,7 +173,7 @@ class _Work:
 
     def _compare_rows(self, change: Change) -> None:
         table = change.table
-        exact = self._scene.drifts[table.qualified].is_exact
+        exact = self._is_exact(table)
         rows = self._digests.of(change.live, table)[0] if exact else self._digests.rows(change.live)
         compare(self._connection, change, self._mode, rows)
         for column in nulls_in_place_of_values(self._connection, change):
@@ -192,7 +195,7 @@ def _table_plan(table: Table, work: _Work, scene: Scene, mode: Mode) -> TablePla
                 f"{table.qualified} belongs to {guard.name}: restore as that role or a member of it"
             )
         elif guard.kind in ("trigger", "rule") and guard.state != "D":
-            warnings.append(f"{guard.kind} {guard.name} does not act during the restore")
+            warnings.append(f"{guard.kind} {guard.name} does not act during the {scene.what}")
     if change and is_changed and mode == "upsert" and change.key is None:
         refused.append(
             f"{table.qualified} has no primary key, so its rows cannot be matched: use mode replace"

@@ -52,10 +52,10 @@ class Plan:
         return sum(t.insert + t.update + t.delete for t in self.tables)
 
 
-def refuse_impossible(plan: Plan) -> None:
+def refuse_impossible(plan: Plan, what: str = "restore") -> None:
     """Raise Refused with everything that stands against the plan, and what would settle it."""
     if not plan.refused:
         return
     listed = "\n".join(f"- {problem}" for problem in plan.refused)
     advice = f"\nadd to the selection: {', '.join(plan.closure)}" if plan.closure else ""
-    raise Refused(f"this restore cannot be done; nothing was changed:\n{listed}{advice}")
+    raise Refused(f"this {what} cannot be done; nothing was changed:\n{listed}{advice}")

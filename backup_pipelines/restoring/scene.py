@@ -1,7 +1,7 @@
 """What a plan or a restore finds in the live database before it compares any row."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from psycopg import sql
 
@@ -22,6 +22,20 @@ from backup_pipelines.restoring.selection import Selection, select
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What the rows to write may ask for beyond those of a backup, which is the usual case."""
+
+    what: str = "restore"
+    """What the work is called where it is refused or fails."""
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """By qualified table: unique columns that rows are matched by, not by the primary key."""
+    drift: Callable[[Table, LiveTable | None], TableDrift] = drift_of
+
+
+BACKUP_RULES = Rules()
+
+
+@dataclass(frozen=True)
 class Scene:
     """The selected tables as the backup and the database describe them, and what surrounds them."""
 
@@ -31,6 +45,7 @@ class Scene:
     guards: Sequence[Guard]
     foreign_keys: Sequence[LiveForeignKey]
     keys: Mapping[int, RowKey]
+    what: str = BACKUP_RULES.what
 
     @property
     def forced(self) -> list[LiveTable]:
@@ -39,7 +54,9 @@ class Scene:
         return [table for table in self.live.values() if table.oid in oids]
 
 
-def look(connection: Connection, entry: Manifest, selection: Selection) -> Scene:
+def look(
+    connection: Connection, entry: Manifest, selection: Selection, rules: Rules = BACKUP_RULES
+) -> Scene:
     """Everything about the selected tables but their rows.
 
     A partition that was added since the backup belongs to its table: there the backup has no rows.
@@ -55,10 +72,11 @@ def look(connection: Connection, entry: Manifest, selection: Selection) -> Scene
     return Scene(
         tables=everything,
         live=live,
-        drifts={t.qualified: drift_of(t, live.get(t.qualified)) for t in everything},
+        drifts={t.qualified: rules.drift(t, live.get(t.qualified)) for t in everything},
         guards=list_guards(connection, live.values()),
         foreign_keys=list_live_foreign_keys(connection),
-        keys=list_row_keys(connection, live.values()),
+        keys=list_row_keys(connection, live.values(), rules.keys),
+        what=rules.what,
     )
 
 

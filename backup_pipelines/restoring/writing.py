@@ -13,6 +13,7 @@ from backup_pipelines.postgres.guards import LiveForeignKey
 from backup_pipelines.postgres.silence import Silence
 from backup_pipelines.progress import Report
 from backup_pipelines.restoring.comparing import Comparison
+from backup_pipelines.restoring.scene import Digests
 from backup_pipelines.restoring.selection import Selection
 from backup_pipelines.storage.store import Store
 
@@ -82,7 +83,7 @@ def to_set(
         connection,
         entry,
         tables,
-        forward_only=mode == "upsert" or selection.record is not None,
+        forward_only=mode != "replace" or selection.record is not None,
         everything=selection.is_everything,
         wherever=wherever,
     )
@@ -189,14 +190,16 @@ def _prove(connection: Connection, found: Comparison) -> int:
 def _is_by_rows(found: Comparison, change: Change) -> bool:
     """Whether the result need not, or cannot, have the backup's digest."""
     is_exact = found.scene.drifts[change.table.qualified].is_exact
-    return found.plan.mode == "upsert" or not is_exact
+    return found.plan.mode != "replace" or not is_exact
 
 
 def _problem(connection: Connection, found: Comparison, change: Change) -> str:
     table = change.table
     if change.staged and _is_by_rows(found, change):
         left = remaining(connection, change, found.plan.mode)
-        return f"{table.qualified}: {left:,} rows still differ" if left else ""
+        if left:
+            return f"{table.qualified}: {left:,} rows still differ"
+        return _lost(connection, change) if found.plan.mode == "insert" else ""
     rows, digest = live_digest(connection, as_encoded(change.live, table))
     if (rows, digest) == (table.rows, table.digest):
         return ""
@@ -204,6 +207,14 @@ def _problem(connection: Connection, found: Comparison, change: Change) -> str:
         f"{table.qualified}: {rows:,} rows with digest {digest}, the backup has "
         f"{table.rows:,} with {table.digest}"
     )
+
+
+def _lost(connection: Connection, change: Change) -> str:
+    """Rows added to equal ones are told from those by their number alone."""
+    rows, wanted = Digests(connection).rows(change.live), change.unchanged + change.insert
+    if rows == wanted:
+        return ""
+    return f"{change.table.qualified}: {rows:,} rows where {wanted:,} were to be"
 
 
 def _untouched(connection: Connection, found: Comparison) -> set[int]:

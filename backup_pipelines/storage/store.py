@@ -59,7 +59,8 @@ class Store:
         if parts.scheme == "file" and parts.path:
             self._folder = Path(unquote(parts.path))
             with self._explained(""):
-                self._folder.mkdir(parents=True, exist_ok=True)
+                # A new one is for its owner alone: whoever reads it has all the rows.
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._local = LocalStore(self._folder)
         elif parts.scheme == "s3" and parts.netloc:
             self._s3 = s3.open_bucket(parts.netloc, parts.path.strip("/"), variables)

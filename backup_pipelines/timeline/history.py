@@ -12,11 +12,12 @@ from backup_pipelines.environment import StoreName
 from backup_pipelines.errors import NotFound, Refused
 from backup_pipelines.manifest import Column, Manifest
 from backup_pipelines.progress import Report
+from backup_pipelines.scratch import scratch_folder
 from backup_pipelines.storage.store import Store
 from backup_pipelines.timeline import engine
 from backup_pipelines.timeline.forms import duck_type, key_sql, text_sql
 from backup_pipelines.timeline.key_values import key_text
-from backup_pipelines.timeline.local_parts import LocalParts, private_folder
+from backup_pipelines.timeline.local_parts import LocalParts
 from backup_pipelines.timeline.sources import Holding, Source, as_text, holdings, named, union_sql
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class _Search:
 
     def __enter__(self) -> "_Search":
         self._stack = ExitStack()
-        folder = self._stack.enter_context(private_folder())
+        folder = self._stack.enter_context(scratch_folder())
         self._connection: duckdb.DuckDBPyConnection = self._stack.enter_context(
             engine.connect(folder)
         )

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from backup_pipelines import encryption
 from backup_pipelines.errors import Refused
 from backup_pipelines.manifest import Column, Manifest
+from backup_pipelines.scratch import scratch_folder
 from backup_pipelines.storage.store import Store
 from backup_pipelines.timeline import engine
 from backup_pipelines.timeline.forms import FLOAT_TEXT, duck_type, literal, quoted, text_sql
-from backup_pipelines.timeline.local_parts import LocalParts, private_folder
+from backup_pipelines.timeline.local_parts import LocalParts
 from backup_pipelines.timeline.sources import Holding, Source, holdings, union_sql
 from backup_pipelines.timeline.statement import Statement, TableName, read, refused
 
@@ -75,7 +76,7 @@ def asked(
     for entry in entries:
         encryption.refuse_closed(entry)
     known = views(entries, many=many)
-    with private_folder() as folder, engine.connect(folder) as empty:
+    with scratch_folder() as folder, engine.connect(folder) as empty:
         statement = read(empty, sql)
         named = _named(statement, known)
         _make_empty(empty, known.values())

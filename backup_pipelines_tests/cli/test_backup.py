@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from backup_pipelines import catalog
 from backup_pipelines.demo.databases import Demo
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.cli.conftest import Cli, Result, command
@@ -40,6 +41,21 @@ def test_modules_alone_make_a_module_backup_by_the_user_of_this_machine(
     assert result.out.split(":")[0] in shown
     assert "glossary, activity" in shown
     assert "grace" in shown
+
+
+def test_rows_as_json_lines(
+    cli: Cli, demo: Demo, own_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked for goes to the run; other words are refused by the command line."""
+    result = cli("backup", "dcim", "--module", "glossary", "--format", "jsonl", "--json")
+    assert result.code == 0, result.err
+    entry = catalog.load(own_store, "dcim", result.document["id"])
+    keys = [part.key for table in entry.tables for part in table.parts]
+    assert keys and all(key.endswith(".jsonl.zst") for key in keys)
+    assert cli("verify", "dcim", entry.id).code == 0
+    refused = cli("backup", "dcim", "--format", "csv")
+    assert (refused.code, refused.out) == (2, "")
+    assert "'csv' is not one of 'parquet', 'jsonl'" in refused.err
 
 
 def test_an_unknown_module_is_refused_before_anything_starts(cli: Cli, own_store: Store) -> None:

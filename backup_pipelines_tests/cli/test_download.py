@@ -1,5 +1,6 @@
 """`download` and `upload`: a backup as one file, and back into a store."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,28 @@ def test_a_backup_goes_to_another_store_as_one_file(
     assert (tmp_path / "again.tar").read_bytes() == to.read_bytes()
     noted = last_record(store, "dcim")
     assert (noted.operation, noted.outcome, noted.operator) == ("download", "done", "bob")
+
+
+def test_the_rows_of_a_backup_as_one_json_document(
+    cli: Cli, backup_id: str, tmp_path: Path
+) -> None:
+    """It is told like an archive, is not replaced, and cannot be put back."""
+    to = tmp_path / "all.json"
+    down = cli("download", "dcim", backup_id, "--format", "json", "--to", str(to), "--json")
+    assert down.code == 0, down.err
+    found, document = down.document, json.loads(to.read_bytes())
+    assert (found["backup"], found["file"]) == (backup_id, str(to))
+    assert (found["bytes"], found["tables"]) == (to.stat().st_size, len(document["tables"]))
+    assert found["rows"] == sum(len(table["rows"]) for table in document["tables"].values())
+    assert document["backup"] == backup_id
+    again = cli("download", "dcim", backup_id, "--format", "json", "--to", str(to))
+    assert (again.code, again.out) == (2, "")
+    assert "has all.json already" in again.err
+    told = cli("download", "dcim", backup_id, "--format", "json", "--to", f"{to}.2", "--as", "bob")
+    assert f"tables with {found['rows']:,} rows as JSON, " in told.out
+    up = cli("upload", "dcim", str(to))
+    assert (up.code, up.out) == (2, "")
+    assert "all.json is a JSON document of rows" in up.err
 
 
 def test_a_damaged_backup_is_not_downloaded(cli: Cli, own_store: Store, tmp_path: Path) -> None:

@@ -32,12 +32,33 @@ def test_a_database_becomes_a_system_that_loads(
     monkeypatch.setenv("SHOP_DATABASE_URL", database.reader_url)
     result = cli("init", "shop", "--database-url-env", "SHOP_DATABASE_URL")
     assert result.code == 0, result.err
-    assert "backup-pipelines backup shop" in result.out
+    assert "backup-pipelines preflight shop" in result.out
     assert (folder / "shop" / "defs.yaml").is_file()
     assert systems.load_system("shop").database_url_env == "SHOP_DATABASE_URL"
 
     again = cli("init", "shop", "--database-url-env", "SHOP_DATABASE_URL")
     assert (again.code, again.out) == (2, "")
+
+
+def test_statements_stand_on_lines_of_their_own(
+    cli: Cli,
+    folder: Path,
+    server: EmbeddedServer,
+    make_database: Callable[..., Database],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is to be pasted can be copied line by line, below what it is for."""
+    database = make_database(server)
+    database.run("CREATE TABLE orders (id int PRIMARY KEY)")
+    monkeypatch.setenv("SHOP_DATABASE_URL", database.owner_url)
+    lines = cli("init", "shop", "--database-url-env", "SHOP_DATABASE_URL").err.splitlines()
+    [at] = [number for number, line in enumerate(lines) if "may change tables" in line]
+    assert lines[at].startswith("warning: role ")
+    assert lines[at + 1 :] == [
+        """  CREATE ROLE "backup_reader" LOGIN PASSWORD '...' BYPASSRLS;""",
+        f'  GRANT CONNECT ON DATABASE "{database.name}" TO "backup_reader";',
+        '  GRANT pg_read_all_data TO "backup_reader";',
+    ]
 
 
 def test_a_variable_that_is_not_set_is_refused(cli: Cli, folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from backup_pipelines import backup, catalog, layout
 from backup_pipelines.dagster_layer import assets, catalog_sync, operators
 from backup_pipelines.errors import Refused
-from backup_pipelines_tests.dagster_layer.conftest import Shop
+from backup_pipelines_tests.dagster_layer.conftest import SHOP, Shop
 
 ENTRIES = {
     "shop/public/orders",
@@ -75,6 +75,20 @@ def test_materialize_all_is_a_full_backup(shop: Shop) -> None:
     assert "| public.orders | sales | 100 |" in str(row["manifest"])
     assert row["digests"] == {table.qualified: table.digest for table in entry.tables}
     assert set(catalog.row(entry)) - {"type"} <= set(row)
+
+
+def test_the_format_of_a_run_and_of_a_system(shop: Shop) -> None:
+    """The launchpad's choice is this run's alone; a system's own is seen on its assets."""
+    for config, ending in (({"format": "jsonl"}, ".jsonl.zst"), ({}, ".parquet")):
+        assert shop.run("shop_backup", config).success
+        entry = catalog.find(shop.store, "shop", "latest")
+        keys = [part.key for table in entry.tables for part in table.parts]
+        assert keys and all(key.endswith(ending) for key in keys)
+    lines = SHOP.model_copy(update={"format": "jsonl"})
+    for system, kind in ((SHOP, "parquet"), (lines, "json")):
+        kinds = {spec.key.to_user_string(): spec.kinds for spec in assets.specs(system)}
+        assert kinds["shop/public/orders"] == {"postgres", kind}
+        assert assets.catalog_spec(system).kinds == {kind}
 
 
 def test_metadata_of_a_table(shop: Shop) -> None:

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster.components.scaffold.scaffold import NoParams
 
 import backup_pipelines
 from backup_pipelines import PostgresBackup
+from backup_pipelines.components.scaffolder import PostgresBackupScaffolder
 from backup_pipelines.dagster_layer import partitions
-from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.definitions import systems
 from backup_pipelines.modules import Entry
 from backup_pipelines.system import System
+from backup_pipelines.systems import COMPONENT, load_system
 
 GOOD = """\
 type: backup_pipelines.PostgresBackup
@@ -47,8 +49,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dg.
         folder = tmp_path / name / "defs" / "shop"
         folder.mkdir(parents=True)
         (folder / "defs.yaml").write_text(text)
-        shared = dg.Definitions(resources={"backup_environment": BackupEnvironment()})
-        return dg.Definitions.merge(systems(import_module(f"{name}.defs")), shared)
+        return systems(import_module(f"{name}.defs"))
 
     return load
 
@@ -126,6 +127,27 @@ def test_loading_definitions_imports_no_driver() -> None:
         "sys.exit(', '.join(found & set(sys.modules)) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("My-Shop", "my_shop"), ("2024", "system_2024"), ("größe", "gr_e")]
+)
+def test_scaffold_writes_a_system_that_loads(tmp_path: Path, folder: str, name: str) -> None:
+    """Whatever the folder is called, what `dg scaffold` writes is right as it is."""
+    target = tmp_path / folder
+    target.mkdir()
+    PostgresBackupScaffolder().scaffold(
+        dg.ScaffoldRequest(
+            type_name=COMPONENT,
+            target_path=target,
+            scaffold_format="yaml",
+            project_root=None,
+            params=NoParams(),
+            append=False,
+        )
+    )
+    system = load_system(name, tmp_path)
+    assert system.database_url_env == f"{name.upper()}_DATABASE_URL"
 
 
 def test_unknown_attribute_of_the_package() -> None:

@@ -14,7 +14,7 @@ from dagster_aws.s3 import S3Resource
 from backup_pipelines import PostgresBackup, catalog
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.dagster_layer.s3_environment import S3Environment
-from backup_pipelines.definitions import environment_with, systems
+from backup_pipelines.definitions import environment_with, systems, with_environment
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.errors import Refused
 from backup_pipelines.storage.store import Store
@@ -45,6 +45,23 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(name, "/nowhere")
+
+
+def test_definitions_of_another_project_take_its_resource(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Systems of YAML bring the usual world; a wrapper puts the project's resource in its place."""
+    folder = f"project_{secrets.token_hex(4)}"
+    (tmp_path / folder / "defs" / "shop").mkdir(parents=True)
+    (tmp_path / folder / "defs" / "s3.py").write_text(RESOURCE)
+    text = "type: backup_pipelines.PostgresBackup\nattributes: " + SHOP.model_dump_json()
+    (tmp_path / folder / "defs" / "shop" / "defs.yaml").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = systems(import_module(f"{folder}.defs"))
+    assert type((found.resources or {})["backup_environment"]) is BackupEnvironment
+    wrapped = with_environment(found)
+    assert isinstance((wrapped.resources or {})["backup_environment"], S3Environment)
+    assert wrapped.resolve_job_def("shop_backup")
 
 
 @pytest.mark.usefixtures("bare")

@@ -25,7 +25,7 @@ from dagster._core.scheduler.instigation import (
 from dagster._utils.schedules import cron_string_iterator
 
 from backup_pipelines import PostgresBackup, catalog, layout
-from backup_pipelines.dagster_layer import partitions, schedules
+from backup_pipelines.dagster_layer import job_names, schedules
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.scheduling import schedule
 from backup_pipelines.settings import Every, ScheduleSpec
@@ -36,7 +36,7 @@ from backup_pipelines_tests.dagster_layer.conftest import SHOP, TABLES, Shop
 from backup_pipelines_tests.fix_daemon import StartDaemon
 from backup_pipelines_tests.fix_postgres import Database, Server
 
-_SALES = partitions.module_schedule("shop", "sales")
+_SALES = job_names.module_schedule("shop", "sales")
 _WHOLE = "shop_backup_schedule"
 
 
@@ -328,7 +328,7 @@ def test_the_real_daemon_starts_what_is_due_and_skips_what_is_not(
         {"system": name, "database_url_env": f"{name.upper()}_DATABASE_URL", "schedule": plan}
         for name, plan in plans.items()
     ]
-    others = (partitions.prune_sensor, partitions.health_sensor)
+    others = (job_names.prune_sensor, job_names.health_sensor)
     off = [sensor(name) for name in plans for sensor in others]
     daemon = start_daemon([{**common, **fields} for fields in changed], variables, off)
 

@@ -2,11 +2,13 @@
 
 import random
 import uuid
+from typing import get_args
 
 import psycopg
 import pytest
 
 from backup_pipelines.errors import BackupError
+from backup_pipelines.layout import Format
 from backup_pipelines.postgres import by_keys
 from backup_pipelines.restoring.selection import Selection
 from backup_pipelines_tests.fix_postgres import Server
@@ -102,6 +104,7 @@ def _case(site: Site, seed: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(by_keys, "_FEW", 0.9)
     site.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     _fill(site, chance)
+    site.write_as(chance.choice(get_args(Format)))
     entry, whole = site.back_up(), site.image()
     _edit(site, chance)
     edited = site.image()

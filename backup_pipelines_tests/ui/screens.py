@@ -105,6 +105,12 @@ class Screens:
         self.page.get_by_role("button", name="Launch Run").click()
         return self.run_id()
 
+    def follow(self, what: str, name: str) -> None:
+        """Click a link in the row of a description that begins with this."""
+        first = self.page.locator("td:first-child", has_text=re.compile(rf"^\s*{what}\s*$"))
+        row = self.page.get_by_role("row").filter(has=first)
+        row.first.get_by_role("link", name=name, exact=True).click()
+
     def select_backup(self, backup_id: str) -> None:
         """Choose the partition that the launchpad's run is to be of."""
         field = self.page.get_by_placeholder("Partition", exact=True)
@@ -120,15 +126,19 @@ class Screens:
         # The launchpad writes the config anew, together with the tags.
         expect(self.page.get_by_text(f"partition: {backup_id}")).to_be_visible()
 
-    def type_config(self, line: str) -> None:
-        """Add a line to the config of the op, whose fields the launchpad has written already."""
+    def type_config(self, *lines: str) -> None:
+        """Add lines to the config of the op, whose fields the launchpad has written already."""
 
         def typed() -> None:
-            if line not in self._editor.inner_text():
+            if lines[-1] not in self._editor.inner_text():
                 self._editor.click()
                 self.page.keyboard.press("Control+End")
-                self.page.keyboard.type(f"      {line}")
-            expect(self._editor).to_contain_text(line, timeout=_LOOK_SECONDS * 1000)
+                self.page.keyboard.type(f"      {lines[0]}")
+                for line in lines[1:]:
+                    # The editor indents it as the line above.
+                    self.page.keyboard.press("Enter")
+                    self.page.keyboard.type(line)
+            expect(self._editor).to_contain_text(lines[-1], timeout=_LOOK_SECONDS * 1000)
 
         _persist(typed)
 
@@ -154,6 +164,18 @@ class Screens:
         first = self.page.locator("td:first-child", has_text=re.compile(rf"^\s*{name}\s*$"))
         row = self.page.get_by_role("row").filter(has=first)
         return row.first.get_by_role("cell").nth(column)
+
+    def open_message(self) -> None:
+        """Open the long message of a run's last event that is cut short."""
+        button = self.page.get_by_text("View full message").last
+
+        def opened() -> None:
+            button.hover(timeout=_LOOK_SECONDS * 1000)
+            button.click(timeout=_LOOK_SECONDS * 1000)
+            dialog = self.page.get_by_role("dialog")
+            expect(dialog).to_be_visible(timeout=_LOOK_SECONDS * 1000)
+
+        _persist(opened)
 
     def open_event(self, said: str | re.Pattern[str]) -> None:
         """Open the one of the newest events of an asset's page that says this."""

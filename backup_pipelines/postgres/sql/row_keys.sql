@@ -1,6 +1,8 @@
--- The primary key columns of the tables given by oid, in key order, each with its index's own
--- equality operator: another type's "=", or none, may be what an unqualified name finds.
+-- The columns of every unique key of the tables given by oid that counts for all rows, in key
+-- order, each with its index's own equality operator: another type's "=", or none, may be what an
+-- unqualified name finds.
 SELECT i.indrelid::bigint AS table_oid,
+       i.indisprimary AS is_primary,
        array_agg(a.attname::text ORDER BY k.position) AS columns,
        array_agg(n.nspname::text ORDER BY k.position) AS operator_schemas,
        array_agg(o.oprname::text ORDER BY k.position) AS operator_names
@@ -14,6 +16,8 @@ SELECT i.indrelid::bigint AS table_oid,
    AND m.amopmethod = (SELECT am.oid FROM pg_catalog.pg_am am WHERE am.amname = 'btree')
   JOIN pg_catalog.pg_operator o ON o.oid = m.amopopr
   JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
- WHERE i.indisprimary AND k.position <= i.indnkeyatts AND i.indrelid = ANY (%(oids)s)
- GROUP BY i.indrelid, i.indnkeyatts
+ WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+   AND k.position <= i.indnkeyatts AND i.indrelid = ANY (%(oids)s)
+ GROUP BY i.indrelid, i.indexrelid, i.indisprimary, i.indnkeyatts
 HAVING count(*) = i.indnkeyatts
+ ORDER BY i.indexrelid

@@ -1,6 +1,8 @@
 -- What else decides how the tables given by oid are backed up and restored; needs no SELECT.
 SELECT c.oid::bigint AS oid,
        c.relpersistence = 'u' AS unlogged,
+       pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
+       pg_catalog.has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') AS may_write,
        pg_catalog.row_security_active(c.oid) AS rows_hidden,
        ARRAY(
            SELECT a.attname

@@ -1,0 +1,64 @@
+"""Which files are byte for byte as an export wrote them, by what lies beside them.
+
+In those nothing is a spreadsheet's doing, whatever it looks like.
+"""
+
+import hashlib
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from pydantic import ValidationError
+
+from backup_pipelines.csv.form import ExportNote
+from backup_pipelines.csv.places import SourceFile
+from backup_pipelines.csv.source import Found
+
+_NOTE = re.compile(r"export(-[0-9TZ.]+)?\.json")
+
+# A note has some 200 bytes a column; what is larger is another file.
+_LARGEST_NOTE = 64 * 1024 * 1024
+
+_PIECE = 1024 * 1024
+
+
+def untouched(source: Path, files: Found) -> frozenset[str]:
+    """The qualified tables of such files; the notes of several exports may lie there."""
+    written = {(one.table, one.sha256) for note in _notes(source) for one in note.files}
+    tables = {table for table, _ in written}
+    return frozenset(
+        table
+        for table, file in files.by_table.items()
+        if table in tables and (table, _sha256(file)) in written
+    )
+
+
+def _notes(source: Path) -> Iterator[ExportNote]:
+    for text in _texts(source):
+        try:
+            yield ExportNote.model_validate_json(text)
+        except ValidationError:
+            # Another program's file of that name.
+            continue
+
+
+def _texts(source: Path) -> Iterator[bytes]:
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            for member in archive.infolist():
+                name = PurePosixPath(member.filename).name
+                if _NOTE.fullmatch(name) and member.file_size <= _LARGEST_NOTE:
+                    yield archive.read(member)
+        return
+    for path in sorted((source if source.is_dir() else source.parent).glob("export*.json")):
+        if _NOTE.fullmatch(path.name) and path.stat().st_size <= _LARGEST_NOTE:
+            yield path.read_bytes()
+
+
+def _sha256(file: SourceFile) -> str:
+    digest = hashlib.sha256()
+    with file.open() as stream:
+        while data := stream.read(_PIECE):
+            digest.update(data)
+    return digest.hexdigest()
