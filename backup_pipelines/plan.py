@@ -9,7 +9,7 @@ from backup_pipelines import encryption
 from backup_pipelines.errors import Failed
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres.comparison import Mode
-from backup_pipelines.postgres.connection import connected
+from backup_pipelines.postgres.connection import connected, roll_back
 from backup_pipelines.progress import Report
 from backup_pipelines.restoring.comparing import compare_all, show_forced
 from backup_pipelines.restoring.planned import Plan, TablePlan, refuse_impossible
@@ -76,8 +76,7 @@ def plan_verified(
         except psycopg.Error as error:
             raise Failed(f"the plan broke off: {' '.join(str(error).split())}") from error
         finally:
-            if not connection.closed:
-                connection.execute("ROLLBACK")
+            roll_back(connection)
     return with_estimate(found.plan, time.monotonic() - started)
 
 

@@ -19,7 +19,7 @@ from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.exporting import export
 from backup_pipelines.postgres import pg_dump, reader, snapshot
-from backup_pipelines.postgres.connection import connected
+from backup_pipelines.postgres.connection import connected, roll_back
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.restore import restore_into_empty
 from backup_pipelines.storage.store import Store
@@ -390,3 +390,19 @@ def _request() -> BackupRequest:
         created_by="test",
         selection=frozenset(modules.entries(system)),
     )
+
+
+def test_a_session_that_has_ended_has_nothing_to_roll_back(database: Database) -> None:
+    """Rolling back in it raises nothing: what was found before it ended counts, or why it ended."""
+    with connected(database.admin_url) as ended, connected(database.admin_url) as other:
+        ended.execute("BEGIN")
+        ended.execute("SELECT 1")
+        other.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [ended.info.backend_pid])
+        while other.execute(
+            "SELECT FROM pg_catalog.pg_stat_activity WHERE pid = %s", [ended.info.backend_pid]
+        ).fetchall():
+            time.sleep(0.01)
+        # The client has not noticed yet.
+        assert not ended.closed
+        roll_back(ended)
+        assert ended.closed

@@ -31,6 +31,7 @@ from backup_pipelines.postgres.connection import (
     connected,
     describe,
     refuse_unsuitable,
+    roll_back,
 )
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.sequences import beyond
@@ -90,8 +91,7 @@ def validated(system: System, url: str, asked: AskedImport, report: Report) -> G
             try:
                 result = _validated(connection, server, system, asked, store, found, report)
             finally:
-                if not connection.closed:
-                    connection.execute("ROLLBACK")
+                roll_back(connection)
         yield result
 
 

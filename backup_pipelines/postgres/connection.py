@@ -86,6 +86,12 @@ def connect(url: str, *, what: str = "the database") -> Connection:
     return connection
 
 
+def roll_back(connection: Connection) -> None:
+    """End the transaction; a session that has ended has none, and must not hide why it did."""
+    with contextlib.suppress(psycopg.Error):
+        connection.execute("ROLLBACK")
+
+
 @contextlib.contextmanager
 def connected(url: str, *, what: str = "the database") -> Generator[Connection]:
     """`connect`, closed at the end of the block."""

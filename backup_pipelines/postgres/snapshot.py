@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from backup_pipelines.errors import Failed
-from backup_pipelines.postgres.connection import Connection, Server, describe
+from backup_pipelines.postgres.connection import Connection, Server, describe, roll_back
 from backup_pipelines.postgres.introspect import LiveTable, list_tables, with_columns
 
 # Tables that come and go between listing and locking make the backup start over; a database
@@ -64,9 +64,7 @@ def snapshot(
     try:
         yield _open(connection, schemas, choose)
     finally:
-        # A session that has ended has nothing to roll back, and must not hide why.
-        with contextlib.suppress(psycopg.Error):
-            connection.execute("ROLLBACK")
+        roll_back(connection)
 
 
 def _open(
