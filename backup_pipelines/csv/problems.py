@@ -1,6 +1,7 @@
 """What is wrong with files that are to be imported: all of it, however much, in their order."""
 
 import csv
+import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -94,12 +95,18 @@ class Problems:
             yield Problem(file, line, column, value, cast(Kind, kind), reason)
 
     def write(self, path: Path) -> None:
-        """All of them as a CSV file of UTF-8; a file that is there is replaced."""
-        with open(path, "w", encoding="utf-8", newline="") as out:
+        """All of them as a CSV file of UTF-8 for its owner alone; one that is there is replaced."""
+        path.unlink(missing_ok=True)
+        with open(path, "x", encoding="utf-8", newline="", opener=_private) as out:
             writer = csv.writer(out)
             writer.writerow(HEADER)
             for one in self.in_order():
                 writer.writerow((one.file, one.line, one.column, one.value, one.kind, one.reason))
+
+
+def _private(path: str, flags: int) -> int:
+    # It has values of the files.
+    return os.open(path, flags, 0o600)
 
 
 @contextmanager

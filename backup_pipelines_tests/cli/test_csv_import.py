@@ -1,6 +1,7 @@
 """`csv plan` and `csv import`: documents, exit codes, the file of problems, audit and undo."""
 
 import csv
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def test_twenty_kinds_of_errors_are_all_told_and_nothing_is_changed(
     assert (document["hash"], document["problems"]) == (None, len(wanted))
     told = Path(document["problems_file"])
     assert told == tmp_path / "in-problems.csv"
+    assert stat.S_IMODE(told.stat().st_mode) == 0o600
     with told.open(newline="", encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))
     assert {(int(row["line"]), row["column"]): row["kind"] for row in rows} == wanted
