@@ -1,20 +1,23 @@
 """Taking a backup: one snapshot, every selected table, the DDL, and at last the manifest."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, suppress
+from concurrent.futures import Executor, Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from backup_pipelines import encryption, layout
+from backup_pipelines import encryption
 from backup_pipelines.backup_id import BackupId, BackupType
-from backup_pipelines.errors import BackupError, Failed
-from backup_pipelines.exporting import leftovers
+from backup_pipelines.cluster import Cluster
+from backup_pipelines.errors import BackupError
+from backup_pipelines.exporting import attempts, leftovers, reuse, sealing
 from backup_pipelines.exporting.ddl_backup import back_up_ddl, owners_in
-from backup_pipelines.exporting.export import Destination, export_tables
+from backup_pipelines.exporting.export import Destination, expected, export_tables
 from backup_pipelines.exporting.preflight import refuse_unreadable
+from backup_pipelines.exporting.reuse import Earlier
+from backup_pipelines.exporting.staff import Staff, hired
 from backup_pipelines.layout import Format
 from backup_pipelines.manifest import DdlSection, Manifest, Table, format_version_of
 from backup_pipelines.modules import Assignment, Entry, assign, scope_of
@@ -29,10 +32,11 @@ from backup_pipelines.postgres.connection import (
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.lock import take_lock
 from backup_pipelines.postgres.pg_dump import find_pg_dump, with_conforming_strings
-from backup_pipelines.postgres.reader import Readers
 from backup_pipelines.postgres.snapshot import Snapshot, snapshot
-from backup_pipelines.progress import Report, silent
+from backup_pipelines.postgres.standby import conflicts_explained
+from backup_pipelines.progress import Meter, Report, silent
 from backup_pipelines.recovery.documents import with_documents
+from backup_pipelines.source_load import Allowance
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import OTHER, System
 
@@ -53,6 +57,22 @@ class BackupRequest:
     """Root tables to which the selection is narrowed; none means all that are selected."""
     format: Format | None = None
     """How rows are written; None means as the system says."""
+    full_copy: bool = False
+    """Whether every part is written anew, whatever earlier backups hold."""
+    max_connections: int | None = None
+    """How many sessions it may have on the source at once; None means as the system says."""
+    throttle: float | None = None
+    """How many MB a second it may read; None means as the system says."""
+
+    @property
+    def allowance(self) -> Allowance:
+        """What it may take of the source; raises Refused for what makes no sense."""
+        most = self.system.max_connections if self.max_connections is None else self.max_connections
+        throttle = self.throttle
+        if throttle is None:
+            # Somebody waits for what comes after a safety backup, the application perhaps.
+            throttle = 0 if self.type == "safety" else self.system.throttle
+        return Allowance.of(most, throttle)
 
 
 @dataclass(frozen=True)
@@ -85,28 +105,30 @@ def take_backup(
     """
     started_at = datetime.now(UTC)
     system, backup_id = request.system.system, str(request.id)
+    allowance, doing, schemas = request.allowance, f"backup {system}", request.system.schemas
     with ExitStack() as stack:
         stack.enter_context(as_failed(f"the backup of {system} broke off"))
-        leader = stack.enter_context(connected(source_url, what=f"the database of {system}"))
+        leader = stack.enter_context(
+            connected(source_url, what=f"the database of {system}", doing=doing)
+        )
         server = describe(leader)
+        stack.enter_context(conflicts_explained(server))
         refuse_unsuitable(server, source_url, leader)
         pg_dump = find_pg_dump(server.major)
         take_lock(leader, system)
         leftovers.remove(store, system, report)
         choice = _Choice(request, server.role, leader)
-        moment = stack.enter_context(snapshot(leader, request.system.schemas, choice))
-        surroundings = _surroundings(moment, request.system.schemas, choice.assignment)
+        moment = stack.enter_context(snapshot(leader, schemas, choice))
+        surroundings = _surroundings(moment, schemas, choice.assignment)
         roles = introspect.list_roles(moment.connection)
         stack.push(_abandon_on_error(store, system, backup_id, report))
-        leftovers.mark_started(store, system, backup_id, request.created_by)
+        destination, earlier = _begin(request, store, moment.tables, executor)
         report(f"one snapshot holds {len(moment.tables)} tables of {system}")
-        readers = Readers(source_url, moment.name)
-        stack.callback(readers.close)
-        workers = executor or stack.enter_context(ThreadPoolExecutor(request.system.readers))
-        schemas = request.system.schemas
+        staff = stack.enter_context(
+            hired(request.system, source_url, moment.name, destination, executor, report, allowance)
+        )
         ddl_url = source_url if server.strings_conform else with_conforming_strings(source_url)
-        recipients = encryption.recipients_of(request.system)
-        ddl = workers.submit(
+        ddl = staff.beside.submit(
             back_up_ddl,
             store,
             system,
@@ -115,41 +137,46 @@ def take_backup(
             moment.name,
             schemas,
             pg_dump,
-            recipients,
+            destination.recipients,
+            doing,
         )
         stack.callback(_settle, ddl)
-        form = request.format or request.system.format
-        destination = Destination(store, system, backup_id, recipients, form)
         tables: list[Table] = []
-        for done in _entries(moment, choice, readers, destination, workers, report):
+        for done in _entries(moment, choice, staff, destination, report, earlier):
             tables += done.tables
             yield done
             if ddl.done():
                 ddl.result()
-        sections = ddl.result()
+        sections = moment.result(ddl)
         yield SchemaDone(sections)
         moment.assert_held()
         described = _manifest(request, moment, surroundings, roles, tables, sections, started_at)
+        described = reuse.named_in(described, earlier)
         sealed = with_documents(store, described)
-        _seal(store, layout.manifest_key(system, backup_id), sealed.to_json())
+        with attempts.swept(store, sealed, report, on_cluster=destination.on_cluster):
+            sealing.seal(store, sealed, sealed.to_json())
+        reuse.mark_damaged(store, sealed, earlier, report)
         yield sealed
 
 
-class _NotSealed(Failed):
-    """The manifest was sent, and nobody knows whether it arrives."""
-
-
-def _seal(store: Store, key: str, document: bytes) -> None:
-    try:
-        store.put_new(key, document)
-    except BackupError as error:
-        with suppress(BackupError):
-            if store.get(key) == document:
-                return
-        raise _NotSealed(
-            f"the backup could not be sealed: {error}; its objects are left, for a manifest that "
-            "still arrives would need them: else the next backup removes them"
-        ) from error
+def _begin(
+    request: BackupRequest,
+    store: Store,
+    tables: Sequence[LiveTable],
+    executor: Executor | None,
+) -> tuple[Destination, Earlier | None]:
+    """Write the marker: where parts go, and the earlier backup whose parts may be named."""
+    system, backup_id = request.system.system, str(request.id)
+    recipients = encryption.recipients_of(request.system)
+    form = request.format or request.system.format
+    every = 1 if request.full_copy else request.system.full_copy_every
+    earlier = reuse.find(store, system, tables, format=form, recipients=recipients, every=every)
+    builds_on = earlier.id if earlier else ""
+    leftovers.mark_started(store, system, backup_id, request.created_by, builds_on)
+    if earlier and not reuse.is_staying(store, earlier):
+        earlier = None
+    on_cluster = isinstance(executor, Cluster)
+    return Destination(store, system, backup_id, recipients, form, on_cluster), earlier
 
 
 class _Choice:
@@ -158,6 +185,7 @@ class _Choice:
     def __init__(self, request: BackupRequest, role: str, connection: Connection) -> None:
         self.selection = request.selection
         self._only = request.only
+        self._is_safety = request.type == "safety"
         self._system = request.system
         self._role = role
         self._connection = connection
@@ -178,6 +206,8 @@ class _Choice:
             entry
             for entry in self.assignment.missing
             if entry in self.selection and (not self._only or entry.name in self._only)
+            # What a restore is about to create cannot be in the safety backup before it.
+            if not self._is_safety
         ]
         refuse_unreadable(self._connection, self._system, self._role, tables, chosen, missing)
         return chosen
@@ -186,10 +216,10 @@ class _Choice:
 def _entries(
     moment: Snapshot,
     choice: _Choice,
-    readers: Readers,
+    staff: Staff,
     destination: Destination,
-    workers: Executor,
     report: Report,
+    earlier: Earlier | None,
 ) -> Iterator[EntryDone]:
     """Each selected entry as its last table is done; at once where it has no tables today."""
     entry_of = choice.assignment.entry_of()
@@ -201,13 +231,16 @@ def _entries(
         waiting[entry_of[live.root]] += 1
     yield from (EntryDone(entry, ()) for entry, count in waiting.items() if not count)
     modules = {table: entry.module for table, entry in entry_of.items()}
-    for table in export_tables(moment, modules, readers, destination, workers):
-        report(f"{table.qualified}: {table.rows:,} rows in {table.seconds:.2f} s")
-        entry = entry_of[table.partition_of or table.qualified]
-        done[entry].append(table)
-        waiting[entry] -= 1
-        if not waiting[entry]:
-            yield EntryDone(entry, tuple(sorted(done[entry], key=lambda t: t.qualified)))
+    title, total = f"{destination.system}: backing up", expected(moment.tables)
+    with Meter(title, report, total, exact=False) as meter:
+        for table in export_tables(
+            moment, modules, staff.readers, destination, staff.workers, meter, earlier
+        ):
+            entry = entry_of[table.partition_of or table.qualified]
+            done[entry].append(table)
+            waiting[entry] -= 1
+            if not waiting[entry]:
+                yield EntryDone(entry, tuple(sorted(done[entry], key=lambda t: t.qualified)))
 
 
 def _surroundings(
@@ -241,6 +274,9 @@ def _manifest(
     if request.only:
         scope, modules = "tables", tuple(dict.fromkeys(table.module for table in tables))
     unclaimed = [t.qualified for t in tables if t.module == OTHER and t.partition_of is None]
+    warnings = [f"{name} is in no module: name it in one" for name in sorted(unclaimed)]
+    if moment.behind is not None:
+        warnings.append(moment.behind.in_words(moment.server.role))
     return Manifest(
         **surroundings,
         format_version=format_version_of(tables),
@@ -262,7 +298,7 @@ def _manifest(
         tables=tuple(sorted(tables, key=lambda table: table.qualified)),
         ddl=sections,
         roles=tuple(sorted(roles | owners_in(sections))),
-        warnings=tuple(f"{name} is in no module: name it in one" for name in sorted(unclaimed)),
+        warnings=tuple(warnings),
         encryption=encryption.described(encryption.recipients_of(request.system), str(request.id)),
     )
 
@@ -277,7 +313,7 @@ def _abandon_on_error(
     store: Store, system: str, backup_id: str, report: Report
 ) -> Callable[..., bool]:
     def abandon(kind: Any, error: Any, trace: Any) -> bool:
-        if kind is not None and not isinstance(error, _NotSealed):
+        if kind is not None and not isinstance(error, sealing.NotSealed):
             try:
                 leftovers.abandon(store, system, backup_id)
             except BackupError as failure:

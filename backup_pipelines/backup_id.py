@@ -11,7 +11,7 @@ from backup_pipelines.errors import Refused
 BackupType = Literal["manual", "scheduled", "module", "safety"]
 
 # Dagster does not validate partition keys; these characters are safe in its URLs, in object keys
-# and in file names on every system (HAZARDS.md, "Keys are not validated by Dagster").
+# and in file names on every system.
 _PATTERN = re.compile(r"^([0-9]{8}T[0-9]{6}Z)-(manual|scheduled|module|safety)-([0-9a-f]{6})$")
 _TIME = "%Y%m%dT%H%M%SZ"
 

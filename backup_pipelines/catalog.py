@@ -1,6 +1,6 @@
 """The catalog as the store has it: which backups are whole, newest first.
 
-The store's manifests are the truth; Dagster's partitions mirror them (DESIGN.md section 4).
+The store's manifests are the truth; Dagster's partitions mirror them.
 """
 
 from collections.abc import Mapping
@@ -183,6 +183,7 @@ def row(entry: Manifest, known: States = NOTHING_KNOWN) -> Mapping[str, object]:
         "tables_count": entry.tables_count,
         "records_count": entry.records_count,
         "size_bytes": entry.size_bytes,
+        "added_bytes": entry.added_bytes,
         "seconds": round(entry.seconds, 3),
         "pinned": described.pinned,
         "verified_at": None if verified_at is None else verified_at.isoformat(),

@@ -1,57 +1,52 @@
 """Drills: a backup restored into a scratch database, compared by digest, timed, and dropped."""
 
 import secrets
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from pydantic import BaseModel, ConfigDict
 
-from backup_pipelines import encryption, layout
-from backup_pipelines.errors import Refused
-from backup_pipelines.manifest import Manifest
+from backup_pipelines import drill_record, encryption, layout
+from backup_pipelines.drill_record import DrillResult
+from backup_pipelines.errors import BackupError, NotEqual, Refused
+from backup_pipelines.manifest import Manifest, Table
 from backup_pipelines.postgres.connection import Connection, as_failed, connected, describe
 from backup_pipelines.postgres.queries import query
-from backup_pipelines.restoring.load import load
+from backup_pipelines.restoring.load import Loaded, load
+from backup_pipelines.restoring.proof_tasks import prove_by_tasks, sees_all
 from backup_pipelines.storage.store import Store
 
 _SCRATCH_PREFIX = "backup_drill_"
 
 
-class DrillResult(BaseModel):
-    """The record of a drill that passed, as it is kept in the store."""
-
-    model_config = ConfigDict(frozen=True)
-
-    system: str
-    backup_id: str
-    at: datetime
-    tables: int
-    rows: int
-    seconds: float
-    seconds_by_module: dict[str, float]
-    seconds_by_step: dict[str, float]
-    skipped: tuple[str, ...]
-    server_version: int
-    encrypted: bool = False
-    """Then the identity of that machine opened every object."""
-    key: str
-
-
 def run_drill(
-    store: Store, entry: Manifest, server_url: str, *, report: Callable[[str], None]
+    store: Store,
+    entry: Manifest,
+    server_url: str,
+    *,
+    report: Callable[[str], None],
+    workers: Executor | None = None,
+    variable: str = "",
 ) -> DrillResult:
     """Restore `entry` into a scratch database of the server, prove every digest, drop it.
 
+    Where there are `workers`, and `variable` leads them to the server too, they make the proof.
     Raises NotEqual when any table differs and Failed when it cannot be loaded.
     """
     at = datetime.now(UTC)
     encryption.refuse_closed(entry)
     broken_off = as_failed(f"the drill of {entry.id} broke off")
-    with broken_off, connected(server_url, what="the drill's server") as server:
+    doing = f"drill {entry.system}"
+    with (
+        _unequal_remembered(store, entry),
+        broken_off,
+        connected(server_url, what="the drill's server", doing=doing) as server,
+    ):
         version = describe(server)
         if version.major < entry.server_version // 10000:
             raise Refused(
@@ -59,8 +54,13 @@ def run_drill(
                 f"{entry.server_version // 10000}; name a newer one in drill.server_url_env"
             )
         _drop_leftovers(server)
-        with _scratch_database(server, server_url) as url, connected(url) as connection:
-            loaded = load(connection, store, entry, report)
+        scratch = _scratch_database(server, server_url)
+        with scratch as url, connected(url, doing=doing) as connection:
+            if workers is not None and variable and sees_all(connection):
+                loaded = load(connection, store, entry, report, proof=_later)
+                _prove(connection, entry, workers, variable, loaded, report)
+            else:
+                loaded = load(connection, store, entry, report)
     result = DrillResult(
         system=entry.system,
         backup_id=entry.id,
@@ -76,16 +76,41 @@ def run_drill(
         key=layout.drill_key(entry.system, entry.id, at.strftime("%Y%m%dT%H%M%S%fZ")),
     )
     store.put_new(result.key, result.model_dump_json(indent=1).encode())
+    drill_record.remember(store, entry.system, entry.id, None)
     return result
 
 
-def last_drill(store: Store, system: str) -> DrillResult | None:
-    """The newest drill that passed, or None."""
-    keys = [found.key for found in store.objects(layout.drills_prefix(system))]
-    if not keys:
-        return None
-    newest = max(keys, key=lambda key: key.rsplit("/", 1)[-1])
-    return DrillResult.model_validate_json(store.get(newest))
+@contextmanager
+def _unequal_remembered(store: Store, entry: Manifest) -> Generator[None]:
+    """Rows that come out wrong are remembered, so that no later backup names them again."""
+    try:
+        yield
+    except NotEqual as error:
+        # What is wrong is what to say, though nobody can write it down.
+        with suppress(BackupError):
+            drill_record.remember(store, entry.system, entry.id, str(error))
+        raise
+
+
+def _later(connection: Connection, tables: Sequence[Table]) -> None:
+    """Prove nothing yet: other connections see the rows when they are committed."""
+    del connection, tables
+
+
+def _prove(
+    connection: Connection,
+    entry: Manifest,
+    workers: Executor,
+    variable: str,
+    loaded: Loaded,
+    report: Callable[[str], None],
+) -> None:
+    report("proof, on the cluster")
+    started = time.monotonic()
+    prove_by_tasks(connection, entry.tables, workers, variable)
+    seconds = time.monotonic() - started
+    loaded.seconds += seconds
+    loaded.seconds_by_step["proof"] = round(seconds, 3)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Where everything is: environment variables, and the embedded demo for those that are not set.
 
-Secrets live in environment variables only (DESIGN.md, "Secrets").
+Secrets live in environment variables only.
 """
 
 import os
@@ -27,7 +27,7 @@ BACKUP_STORE_URL = "BACKUP_STORE_URL"
 _INSTANCE = "dagster.yaml"
 
 # dagster-postgres needs psycopg 2; SQLAlchemy 2.1 takes psycopg 3 for a plain postgresql:// URL,
-# and dagster-postgres then dies on NOTIFY (HAZARDS.md, "Start-up").
+# and dagster-postgres then dies on NOTIFY.
 _SQLALCHEMY_SCHEME = "postgresql+psycopg2://"
 
 

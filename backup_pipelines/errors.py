@@ -17,6 +17,10 @@ class Failed(BackupError):
     """Work that was started could not be finished; what it had begun was taken back (exit 1)."""
 
 
+class NotAllowed(Refused):
+    """Whoever asks has not the role for it; the message says which it needs and whom to ask."""
+
+
 class NotFound(Refused):
     """The backup, table or module that was named does not exist; the message lists what does."""
 

@@ -8,10 +8,12 @@ import re
 from typing import Literal
 
 _PLAIN = re.compile(r"^[a-z0-9_]{1,80}$")
+_ATTEMPT = re.compile(r"/part-[0-9]{5,}(?:-[0-9]{3,})?-t([0-9a-f]{8})\.")
 _CONTENT = re.compile(
     r"[0-9]{8}T[0-9]{6}Z-[a-z]+-[0-9a-f]{6}/"
     r"(schema/(pre|post)-data\.sql(\.age)?"
-    r"|data/[a-z0-9_-]+\.[a-z0-9_-]+/part-[0-9]{5,}(-[0-9]{3,})?\.(parquet|jsonl\.zst)(\.age)?"
+    r"|data/[a-z0-9_-]+\.[a-z0-9_-]+/part-[0-9]{5,}(-[0-9]{3,})?(-t[0-9a-f]{8})?"
+    r"\.(parquet|jsonl\.zst)(\.age)?"
     r"|RECOVERY\.md|restore\.py)"
 )
 
@@ -39,6 +41,11 @@ def backups_prefix(system: str) -> str:
 def backup_prefix(system: str, backup_id: str) -> str:
     """The folder of one backup."""
     return f"{backups_prefix(system)}{backup_id}/"
+
+
+def backup_id_of(system: str, key: str) -> str:
+    """The backup in whose folder an object of the system's backups lies."""
+    return key.removeprefix(backups_prefix(system)).partition("/")[0]
 
 
 def manifest_key(system: str, backup_id: str) -> str:
@@ -74,13 +81,16 @@ def part_key(
     *,
     format: Format = "parquet",
     encrypted: bool = False,
+    attempt: str = "",
 ) -> str:
     """One part of one table; `number` counts from 0 within the table.
 
-    A range of pages whose rows outgrow one part continues in `overflow` 1, 2, ...
+    A range of pages whose rows outgrow one part continues in `overflow` 1, 2, ... On a cluster the
+    same range may be read twice, each time under names of its own: `attempt` is eight hex digits.
     """
     folder = f"{_folder_name(schema)}.{_folder_name(table)}"
     name = f"part-{number:05d}" + (f"-{overflow:03d}" if overflow else "")
+    name += f"-t{attempt}" if attempt else ""
     key = f"{backup_prefix(system, backup_id)}data/{folder}/{name}{_ENDINGS[format]}"
     return key + ENCRYPTED if encrypted else key
 
@@ -98,6 +108,12 @@ def is_json_lines(key: str) -> bool:
 def format_of(key: str) -> Format:
     """How the rows of a part are written, which its key tells."""
     return "jsonl" if is_json_lines(key) else "parquet"
+
+
+def attempt_of(key: str) -> str:
+    """The attempt that wrote a part on a cluster; empty for every other object."""
+    found = _ATTEMPT.search(key)
+    return found[1] if found else ""
 
 
 def is_content_key(system: str, key: str) -> bool:
@@ -136,7 +152,7 @@ def health_key(system: str, at: str) -> str:
     return f"{health_prefix(system)}{at}.json"
 
 
-StateKind = Literal["pins", "verifications", "removals", "freezes"]
+StateKind = Literal["pins", "verifications", "proofs", "removals", "freezes"]
 
 
 def states_prefix(system: str, kind: StateKind) -> str:

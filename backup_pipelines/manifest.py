@@ -4,8 +4,9 @@ docs/format.md describes the JSON for people who write another reader.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -90,6 +91,11 @@ class Table(_Record):
         """`schema.name` without quotes: how people, the YAML and the catalog name it."""
         return f"{self.schema_name}.{self.name}"
 
+    @property
+    def formats(self) -> frozenset[layout.Format]:
+        """How the rows of its parts are written."""
+        return frozenset(layout.format_of(part.key) for part in self.parts)
+
 
 class ForeignKey(_Record):
     """One foreign key between tables of the database."""
@@ -165,6 +171,15 @@ class Encryption(_Record):
     )
 
 
+class Reuse(_Record):
+    """What a backup names of earlier ones, since the database still holds the same."""
+
+    backup: str = Field(description="Id of the backup whose parts were compared with the rows.")
+    generation: int = Field(description="How many backups in a row name parts of others.")
+    parts: int = Field(description="Parts that lie in the folders of earlier backups.")
+    size_bytes: int = Field(description="Bytes of those parts.")
+
+
 class Document(_Record):
     """A file for people in trouble, which lies beside the parts: how to read them, and a script."""
 
@@ -209,6 +224,9 @@ class Manifest(_Record):
     encryption: Encryption | None = Field(
         default=None, description="Null when the objects can be read by whoever has them."
     )
+    reuse: Reuse | None = Field(
+        default=None, description="Null when every part was written for this backup."
+    )
     documents: tuple[Document, ...] = Field(
         default=(), description="RECOVERY.md and the script beside it; never encrypted."
     )
@@ -229,10 +247,30 @@ class Manifest(_Record):
         return sum(table.rows for table in self.tables)
 
     @property
+    def parts(self) -> Iterator[Part]:
+        """The parts of all tables."""
+        return chain.from_iterable(table.parts for table in self.tables)
+
+    @property
+    def objects(self) -> Iterator[Document | DdlSection | Part]:
+        """Everything that is named but the manifest itself, wherever it lies."""
+        return chain(self.documents, self.ddl, self.parts)
+
+    @property
+    def inherited(self) -> Iterator[Part]:
+        """The parts that lie in the folders of earlier backups."""
+        return (p for p in self.parts if layout.backup_id_of(self.system, p.key) != self.id)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of parts, DDL and documents in the store."""
         beside = (*self.ddl, *self.documents)
         return sum(t.size_bytes for t in self.tables) + sum(one.size_bytes for one in beside)
+
+    @property
+    def added_bytes(self) -> int:
+        """Bytes that were written to the store for this backup."""
+        return self.size_bytes - (self.reuse.size_bytes if self.reuse else 0)
 
     @property
     def module(self) -> str:

@@ -10,6 +10,7 @@ from backup_pipelines.backup_id import BackupId
 from backup_pipelines.errors import Damaged, NewerFormat, NotFound
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres.row_counts import RowCount, total
+from backup_pipelines.storage.reading import READS_AT_ONCE, read_all
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System, qualify
 
@@ -70,26 +71,34 @@ def cards(
 
 
 def last_backups(store: Store, system: System) -> Mapping[str, LastBackup]:
-    """The newest good backup of each module; reads no more manifests than it takes to know.
+    """The newest good backup of each module; reads few more manifests than it takes to know.
 
     Raises Failed when the store cannot be read.
     """
     name, wanted = system.system, {entry.module for entry in modules.entries(system)}
     states = catalog.states(store, name)
     bad = states.damaged.keys() | states.removing
-    found: dict[str, LastBackup] = {}
-    for backup_id in sorted(catalog.ids(store, name), reverse=True):
-        if wanted <= found.keys():
-            break
-        # A safety backup is of tables, never of a module.
-        if backup_id in bad or BackupId.parse(backup_id).type == "safety":
-            continue
+    # A safety backup is of tables, never of a module.
+    left = [
+        backup_id
+        for backup_id in sorted(catalog.ids(store, name), reverse=True)
+        if backup_id not in bad and BackupId.parse(backup_id).type != "safety"
+    ]
+
+    def read(backup_id: str) -> Manifest | None:
         try:
-            entry = catalog.load(store, name, backup_id)
+            return catalog.load(store, name, backup_id)
         except (NotFound, Damaged, NewerFormat):
             # Not sealed, or nothing to restore from here.
-            continue
-        found = {**of_backup(entry), **found}
+            return None
+
+    found: dict[str, LastBackup] = {}
+    # The newest is mostly a full one, and says all.
+    at_once = 1
+    while left and not wanted <= found.keys():
+        for entry in read_all(read, left[:at_once]):
+            found = {**(of_backup(entry) if entry is not None else {}), **found}
+        left, at_once = left[at_once:], READS_AT_ONCE
     return {module: backup for module, backup in found.items() if module in wanted}
 
 

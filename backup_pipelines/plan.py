@@ -1,6 +1,7 @@
 """Planning a restore: what it would do, row by row, without doing it."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import psycopg
@@ -10,11 +11,15 @@ from backup_pipelines.errors import Failed
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres.comparison import Mode
 from backup_pipelines.postgres.connection import connected, roll_back
+from backup_pipelines.postgres.standby import refuse_standby
 from backup_pipelines.progress import Report
+from backup_pipelines.restoring import creating, taking_back
+from backup_pipelines.restoring.backup_ddl import BackupDdl
 from backup_pipelines.restoring.comparing import compare_all, show_forced
 from backup_pipelines.restoring.planned import Plan, TablePlan, refuse_impossible
 from backup_pipelines.restoring.scene import BACKUP_RULES, Digests, Rules, look
 from backup_pipelines.restoring.selection import Selection, select
+from backup_pipelines.restoring.taking_back import Made
 from backup_pipelines.storage.store import Store
 from backup_pipelines.verify import verify
 
@@ -63,14 +68,31 @@ def plan_verified(
     mode: Mode,
     report: Report,
     rules: Rules = BACKUP_RULES,
+    takes_back: Sequence[Made] = (),
+    ddl: BackupDdl | None = None,
 ) -> Plan:
-    """`plan_restore` for objects that have just been verified."""
+    """`plan_restore` for objects that have just been verified, after `takes_back` was dropped.
+
+    `ddl` is the backup's, where a restore reads it too.
+    """
     started = time.monotonic()
-    with connected(target_url, what=f"the database of {entry.system}") as connection:
+    what, doing = f"the database of {entry.system}", f"plan {entry.system}"
+    with connected(target_url, what=what, doing=doing) as connection:
+        refuse_standby(connection, entry.system)
         try:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             scene = look(connection, entry, selection, rules)
             show_forced(connection, scene)
+            scene = taking_back.without(scene, takes_back)
+            scene = creating.with_missing(
+                connection,
+                ddl or BackupDdl(store, entry),
+                entry,
+                selection,
+                rules,
+                scene,
+                rehearsing=True,
+            )
             digests = Digests(connection)
             found = compare_all(connection, store, entry, selection, mode, scene, digests, report)
         except psycopg.Error as error:

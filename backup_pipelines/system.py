@@ -23,11 +23,16 @@ from backup_pipelines.settings import (
     Size,
     VerifySpec,
 )
+from backup_pipelines.settings_access import EVERYONE, Access, RolesFromSpec
 from backup_pipelines.settings_masking import MaskingSpec
 from backup_pipelines.settings_storage import EncryptionSpec, ObjectLockSpec, SecondStoreSpec
+from backup_pipelines.source_load import check_connections
 
 # Dagster's group names and partition set names allow no other characters.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+# What Dagster takes for the owner of an asset.
+_OWNER = re.compile(r"team:\S.*|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
 
 # Module names with a meaning of their own in asset keys or in the catalog.
 OTHER = "other"
@@ -40,7 +45,14 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _check_owner(owner: str) -> str:
+    if not _OWNER.fullmatch(owner):
+        raise ValueError(f"{owner!r} is no owner: write an e-mail address, or team:NAME")
+    return owner
+
+
 Name = Annotated[str, AfterValidator(_check_name)]
+Owner = Annotated[str, AfterValidator(_check_owner)]
 
 
 class ModuleSpec(Section):
@@ -89,6 +101,11 @@ class System(Section):
         "the tables, by which restores write; empty means the same as database_url_env.",
     )
     description: str = Field(default="", description="What the system is, shown in the UI.")
+    owners: list[Owner] = Field(
+        default_factory=list[Owner],
+        description="Who looks after the backups, shown on the assets and jobs: e-mail addresses, "
+        "or team:NAME.",
+    )
     modules: dict[Name, ModuleSpec] = Field(description="Module name to its tables.")
     excluded: list[ExcludedSpec] = Field(
         default_factory=list, description="Tables left out on purpose, each with a reason."
@@ -100,9 +117,27 @@ class System(Section):
     readers: int = Field(
         default=2, ge=1, le=32, description="How many connections read tables at once."
     )
+    max_connections: Annotated[int, AfterValidator(check_connections)] | None = Field(
+        default=None,
+        description="How many sessions a backup may have on the database at once, 2 or more; empty "
+        "means one and as many as readers says.",
+    )
+    throttle: float = Field(
+        default=0,
+        ge=0,
+        description="How many MB of rows a backup may read a second, over all its readers; 0 is as "
+        "fast as it goes. A safety backup is not held back.",
+    )
     format: Format = Field(
         default="parquet",
         description="How rows are written: parquet, or jsonl for JSON Lines in zstd.",
+    )
+    full_copy_every: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="Of so many backups in a row one writes every part anew; the others name the "
+        "parts of earlier ones whose rows are still the same. 1 writes all each time.",
     )
     schedule: ScheduleSpec = Field(
         default_factory=ScheduleSpec, description="When the system backs itself up."
@@ -155,6 +190,37 @@ class System(Section):
         default_factory=RequestsSpec,
         description="What the application may ask for by requests in the store.",
     )
+    access: Access = Field(
+        default="open",
+        description="enforced: only whoever has the role may do something; open: everybody who "
+        "reaches the UI or the command line may.",
+    )
+    admins: list[str] = Field(
+        default_factory=list,
+        description="Who may restore, delete, prune, import and see rows: names as people sign in, "
+        "os:NAME for a user of this machine's command line, app:NAME for signed requests.",
+    )
+    operators: list[str] = Field(
+        default_factory=list,
+        description="Who may back up, verify, drill, plan and pin; * is everybody signed in.",
+    )
+    viewers: list[str] = Field(
+        default_factory=lambda: [EVERYONE],
+        description="Who may look; * is everybody signed in.",
+    )
+    roles_from: RolesFromSpec | None = Field(
+        default=None, description="A table of the application with the roles of its users."
+    )
+
+    @model_validator(mode="after")
+    def _check_access(self) -> "System":
+        if EVERYONE in self.admins:
+            raise ValueError(f"admins: {EVERYONE} would be everybody; write names")
+        if self.access == "enforced" and not self.admins:
+            raise ValueError(
+                "admins: name one at least, who gets in when no table of roles can be asked"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_modules(self) -> "System":

@@ -1,14 +1,18 @@
 """Verifying a backup: every object read back, what is in it compared with the manifest."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import chain
 
-from backup_pipelines import catalog, encryption, layout, state_log
-from backup_pipelines.errors import Damaged
+from backup_pipelines import catalog, encryption, layout, shared_damage, state_log
+from backup_pipelines.cluster import Cluster
+from backup_pipelines.errors import Damaged, Refused
+from backup_pipelines.exporting import attempts
 from backup_pipelines.manifest import (
     DIGEST_VERSION,
     DdlSection,
@@ -18,10 +22,13 @@ from backup_pipelines.manifest import (
     Table,
     format_version_of,
 )
+from backup_pipelines.pace import Amount
 from backup_pipelines.postgres import ddl
 from backup_pipelines.postgres.part_contents import content_problem
 from backup_pipelines.postgres.projection import add_digests, to_digest
+from backup_pipelines.progress import Meter
 from backup_pipelines.restoring.ddl_restore import read_bytes, read_section
+from backup_pipelines.storage import age
 from backup_pipelines.storage.age import NotOpened
 from backup_pipelines.storage.reading import WHOLE_NOW, read_again
 from backup_pipelines.storage.store import Store
@@ -40,39 +47,72 @@ class VerifyResult:
     """What looked damaged at first and was whole when it was read once more."""
 
 
-def verify(store: Store, entry: Manifest, *, report: Callable[[str], None]) -> VerifyResult:
+def verify(
+    store: Store,
+    entry: Manifest,
+    *,
+    report: Callable[[str], None],
+    workers: Executor | None = None,
+) -> VerifyResult:
     """Read every byte of a backup; raises Damaged with every object that is not as it was.
 
+    The parts are read one after the other, or as tasks of the `workers`.
     Of an encrypted backup that no identity here opens, the bytes are compared and nothing inside.
     What reads rows or DDL of a backup calls this first, so that nothing is done with half of it.
     """
+    found = _inspected(store, entry, report, workers)
+    if found.problems:
+        raise Damaged(found.in_words)
+    return found.result
+
+
+@dataclass(frozen=True)
+class _Inspected:
+    """What has come of reading a backup."""
+
+    result: VerifyResult
+    problems: list[str]
+    wrong: list[tuple[Part, str]]
+    """The parts that are damaged, which other backups may name too."""
+
+    @property
+    def in_words(self) -> str:
+        listed = "\n".join(f"- {problem}" for problem in self.problems)
+        return f"backup {self.result.backup_id} is damaged, do not restore it:\n{listed}"
+
+
+def _inspected(
+    store: Store, entry: Manifest, report: Callable[[str], None], workers: Executor | None
+) -> _Inspected:
     problems = _manifest_problems(store, entry)
     try:
         opened = encryption.is_opened(entry)
     except Damaged as error:
         problems, opened = [*problems, str(error)], False
-    objects = size = 0
+    objects = sum(1 for _ in entry.objects)
     hurt: list[str] = []
-    for section in entry.ddl:
-        if _is_ours(entry, section.key):
-            problems += _section_problems(store, section, hurt, opened=opened)
-        objects, size = objects + 1, size + section.size_bytes
-    for document in entry.documents:
-        look = partial(_document_problems, store, entry, document)
-        problems += _confirmed(look, hurt)
-        objects, size = objects + 1, size + document.size_bytes
-    for table in entry.tables:
-        problems += _table_problems(store, entry, table, hurt, opened=opened)
-        objects, size = objects + len(table.parts), size + table.size_bytes
-        report(f"{table.qualified}: {len(table.parts)} parts read")
+    wrong: list[tuple[Part, str]] = []
+    total = Amount(entry.records_count, entry.size_bytes)
+    with (
+        Meter(f"{entry.system}: verifying", report, total) as meter,
+        _looking(store, entry, workers, opened=opened) as look_at,
+    ):
+        for section in entry.ddl:
+            if _is_ours(entry, section.key):
+                problems += _section_problems(store, section, hurt, opened=opened)
+            meter.add(bytes=section.size_bytes)
+        for document in entry.documents:
+            look = partial(_document_problems, store, entry, document)
+            problems += _confirmed(look, hurt)
+            meter.add(bytes=document.size_bytes)
+        for table in entry.tables:
+            problems += _table_problems(entry, table, hurt, wrong, meter, look_at)
     for line in hurt:
         report(line)
     if not objects:
         problems.append("the manifest names no objects, so nothing could be checked")
-    if problems:
-        listed = "\n".join(f"- {problem}" for problem in problems)
-        raise Damaged(f"backup {entry.id} is damaged, do not restore it:\n{listed}")
-    return VerifyResult(entry.id, objects, size, opened, tuple(hurt))
+    result = VerifyResult(entry.id, objects, entry.size_bytes, opened, tuple(hurt))
+    return _Inspected(result, problems, wrong)
 
 
 def check(
@@ -82,18 +122,22 @@ def check(
     report: Callable[[str], None],
     operator: str = "",
     now: datetime | None = None,
+    workers: Executor | None = None,
 ) -> VerifyResult:
     """Verify a backup and remember in the store how it ended; raises what `verify` raises.
 
-    A store that cannot be read says nothing about the backup, and nothing is remembered of it.
+    What is damaged is remembered of every backup that names it, whichever was read. A store that
+    cannot be read says nothing about the backup, and nothing is remembered of it.
     """
-    try:
-        result = verify(store, entry, report=report)
-    except Damaged as error:
-        remember(store, entry, str(error), operator=operator, now=now)
-        raise
-    remember(store, entry, None, operator=operator, now=now)
-    return result
+    found = _inspected(store, entry, report, workers)
+    if not found.problems:
+        remember(store, entry, None, operator=operator, now=now)
+        return found.result
+    remember(store, entry, found.in_words, operator=operator, now=now)
+    others = shared_damage.remember_in_others(
+        store, entry.system, found.wrong, read_for=entry.id, operator=operator, now=now
+    )
+    raise Damaged("\n".join(filter(None, (found.in_words, others))))
 
 
 def remember(
@@ -211,8 +255,68 @@ def _confirmed(look: Callable[[], list[str]], hurt: list[str]) -> list[str]:
     return again
 
 
+_Look = Callable[[Table, Part], tuple[list[str], list[str]]]
+"""What is wrong with a part, and what only seemed to be."""
+
+
+@contextmanager
+def _looking(
+    store: Store, entry: Manifest, workers: Executor | None, *, opened: bool
+) -> Generator[_Look]:
+    """How parts are looked at: here when asked, or by workers that have all been asked already."""
+    if workers is None:
+        yield lambda table, part: _looked_at(store, table, part, opened, None)
+        return
+    if isinstance(workers, Cluster):
+        manifest = layout.manifest_key(entry.system, entry.id)
+        workers.refuse_unfit(attempts.unseen, store, manifest)
+    asked: dict[int, Future[tuple[list[str], list[str]]]] = {}
+    check = entry.encryption
+    for table in entry.tables:
+        # A task is about one part, and need not carry the others.
+        alone = table.model_copy(update={"parts": ()})
+        for part in table.parts:
+            if _is_ours(entry, part.key):
+                key = (check.key_check, entry.id) if check and opened else None
+                asked[id(part)] = workers.submit(_looked_at, store, alone, part, opened, key)
+
+    def look_twice(table: Table, part: Part) -> tuple[list[str], list[str]]:
+        problems, hurt = asked[id(part)].result()
+        if not problems:
+            return problems, hurt
+        # A worker that came later may see another folder, and must not brand a backup.
+        again, _ = _looked_at(store, table, part, opened, None)
+        if not again:
+            hurt = [*hurt, *(f"{problem}; {WHOLE_NOW}" for problem in problems)]
+        return again, hurt
+
+    try:
+        yield look_twice
+    finally:
+        for future in asked.values():
+            future.cancel()
+
+
+def _looked_at(
+    store: Store, table: Table, part: Part, opened: bool, check: tuple[str, str] | None
+) -> tuple[list[str], list[str]]:
+    """One part; `check` is by what a worker elsewhere tells whether it has the identity."""
+    if check is not None and not age.opens(*check):
+        raise Refused(
+            f"a worker of the cluster cannot open backup {check[1]}: set "
+            f"{age.BACKUP_AGE_IDENTITY} on every worker as here"
+        )
+    hurt: list[str] = []
+    return _confirmed(partial(_part_problems, store, table, part, opened), hurt), hurt
+
+
 def _table_problems(
-    store: Store, entry: Manifest, table: Table, hurt: list[str], *, opened: bool
+    entry: Manifest,
+    table: Table,
+    hurt: list[str],
+    wrong: list[tuple[Part, str]],
+    meter: Meter,
+    look: _Look,
 ) -> list[str]:
     problems = [
         f"{part.key}, a part of {table.qualified}, is no object of {entry.system}'s backups"
@@ -221,7 +325,11 @@ def _table_problems(
     ]
     for part in table.parts:
         if _is_ours(entry, part.key):
-            problems += _confirmed(partial(_part_problems, store, table, part, opened), hurt)
+            found, seeming = look(table, part)
+            problems += found
+            hurt += seeming
+            wrong += [(part, problem) for problem in found]
+        meter.add(part.rows, part.size_bytes, what=table.qualified)
     return problems + _sum_problems(table)
 
 

@@ -1,5 +1,6 @@
 """Numbers and texts as people read them: sizes, ages, counts, one clean line."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 _SIZE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
@@ -17,18 +18,37 @@ def size(count: int) -> str:
     return f"{amount:.1f} {_SIZE_UNITS[unit]}" if unit else f"{count} B"
 
 
-def age(moment: datetime, now: datetime | None = None) -> str:
+def age(at: datetime, now: datetime | None = None) -> str:
     """How long ago a moment was: `3 h ago`."""
-    seconds = int(((now or datetime.now(UTC)) - moment).total_seconds())
+    seconds = int(((now or datetime.now(UTC)) - at).total_seconds())
     for length, unit in _AGES:
         if seconds >= _FROM * length:
             return f"{seconds // length} {unit} ago"
     return "just now" if seconds >= 0 else "in the future"
 
 
+def moment(at: datetime, *, seconds: bool = False) -> str:
+    """A time in UTC as all our texts have it: `2026-01-15 02:00 UTC`."""
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if seconds else f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def how_long(seconds: float) -> str:
+    """How long something may take: `20 s`, `3 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 100 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 def count(number: int, noun: str) -> str:
     """A number and its noun: `1 table`, `2,000 tables`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def counts(numbers: Mapping[str, int]) -> str:
+    """Names with their numbers: `name (3), city (1,200)`."""
+    return ", ".join(f"{name} ({number:,})" for name, number in numbers.items())
 
 
 def clean(text: object) -> str:

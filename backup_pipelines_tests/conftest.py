@@ -9,9 +9,12 @@ pytest_plugins = [
     "backup_pipelines_tests.fix_damage",
     "backup_pipelines_tests.fix_recovery",
     "backup_pipelines_tests.fix_daemon",
+    "backup_pipelines_tests.fix_dask",
     "backup_pipelines_tests.fix_receivers",
     "backup_pipelines_tests.fix_s3",
+    "backup_pipelines_tests.fix_serve",
     "backup_pipelines_tests.fix_spreadsheet",
+    "backup_pipelines_tests.fix_standby",
 ]
 
 

@@ -103,7 +103,7 @@ def look(
 def facts_of(connection: Connection, tables: Sequence[str]) -> dict[str, TableFacts]:
     """What is known of tables."""
     lives = [table for table in list_tables(connection) if table.qualified in tables]
-    described = describe_tables(connection, with_columns(connection, lives))
+    described = describe_tables(connection, with_columns(connection, lives), lookups=False)
     return {facts.table.qualified: facts for facts in described}
 
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Generator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -40,24 +41,31 @@ def in_json_lines(system: System | None = None) -> System:
     return (system or whole_system()).model_copy(update={"format": "jsonl"})
 
 
+def request_for(system: System | None = None, **asked: Any) -> BackupRequest:
+    """A request of a manual backup of everything, as else is asked for."""
+    chosen = system or whole_system()
+    wanted: dict[str, Any] = {"selection": frozenset(modules.entries(chosen)), **asked}
+    return BackupRequest(
+        system=chosen,
+        id=BackupId.new("manual", datetime.now(UTC)),
+        type="manual",
+        created_by="test",
+        **wanted,
+    )
+
+
 def back_up(
     url: str,
     store: Store,
     system: System | None = None,
     entries: Iterable[modules.Entry] = (),
     format: Format | None = None,
+    **asked: Any,
 ) -> Manifest:
-    """A sealed backup of the selected entries, or of everything."""
-    chosen = system or whole_system()
-    request = BackupRequest(
-        system=chosen,
-        id=BackupId.new("manual", datetime.now(UTC)),
-        type="manual",
-        created_by="test",
-        selection=frozenset(entries) or frozenset(modules.entries(chosen)),
-        format=format,
-    )
-    *_, sealed = take_backup(request, url, store)
+    """A sealed backup of the selected entries, or of everything, as else is asked for."""
+    if entries := frozenset(entries):
+        asked["selection"] = entries
+    *_, sealed = take_backup(request_for(system, format=format, **asked), url, store)
     assert isinstance(sealed, Manifest)
     return sealed
 

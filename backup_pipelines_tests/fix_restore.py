@@ -12,6 +12,7 @@ import pytest
 from backup_pipelines import modules
 from backup_pipelines.backup import BackupRequest, take_backup
 from backup_pipelines.backup_id import BackupId
+from backup_pipelines.exporting import export, reuse
 from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.plan import Plan, plan_restore
@@ -147,6 +148,13 @@ class Site:
 
 
 MakeSite = Callable[..., Site]
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables have ranges of some hundred rows, and those of 64 KB may be named again."""
+    monkeypatch.setattr(export, "_PIECE_BYTES", 256 * 1024)
+    monkeypatch.setattr(reuse, "WORTH_BYTES", 64 * 1024)
 
 
 @pytest.fixture

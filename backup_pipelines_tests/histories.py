@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backup_pipelines import layout, state_log
-from backup_pipelines.drill import DrillResult
+from backup_pipelines.drill_record import DrillResult
 from backup_pipelines.health import health
 from backup_pipelines.health.finding import Finding
 from backup_pipelines.health.health import Health

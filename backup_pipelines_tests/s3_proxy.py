@@ -61,6 +61,9 @@ def proxied(
             for name, value in answer.getheaders():
                 if name.lower() not in ("transfer-encoding", "connection"):
                     self.send_header(name, value)
+            if answer.getheader("Content-Length") is None:
+                # It came in chunks, as listings of rclone do.
+                self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_pipelines import backup, catalog, modules
-from backup_pipelines.backup import BackupRequest, EntryDone, SchemaDone, take_backup
-from backup_pipelines.backup_id import BackupId
+from backup_pipelines import backup, catalog
+from backup_pipelines.backup import EntryDone, SchemaDone, take_backup
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Failed
@@ -25,12 +23,12 @@ from backup_pipelines.exporting import ddl_backup, export
 from backup_pipelines.exporting.export import pieces
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres import reader
-from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.restore import restore_into_empty
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import ModuleSpec, System
 from backup_pipelines.verify import verify
-from backup_pipelines_tests.fix_backup import back_up, ignore, whole_system
+from backup_pipelines_tests.bare_table import bare_table
+from backup_pipelines_tests.fix_backup import back_up, ignore, request_for, whole_system
 from backup_pipelines_tests.fix_postgres import Database, Server
 from benchmarks import memory
 
@@ -40,18 +38,6 @@ _ITEMS = "CREATE TABLE items (id int PRIMARY KEY, name text, filler text)"
 _FILL = (
     "INSERT INTO items SELECT g, 'n' || g, repeat(md5(g::text), 8) FROM generate_series(1, {}) g"
 )
-
-
-def request_for(system: System | None = None) -> BackupRequest:
-    """A request for everything."""
-    chosen = system or whole_system()
-    return BackupRequest(
-        system=chosen,
-        id=BackupId.new("manual", datetime.now(UTC)),
-        type="manual",
-        created_by="test",
-        selection=frozenset(modules.entries(chosen)),
-    )
 
 
 def keys(store: Store) -> set[str]:
@@ -127,7 +113,7 @@ def test_pieces_cover_every_page_once(
 ) -> None:
     """Pieces are numbered from the first, adjoin, begin at page 0, and the last is open-ended."""
     heap = heap_pages * block_size
-    found = pieces(_live(heap, heap + toast_bytes), block_size, first)
+    found = pieces(bare_table(heap_bytes=heap, table_bytes=heap + toast_bytes), block_size, first)
     assert [piece.number for piece in found] == list(range(first, first + len(found)))
     if len(found) == 1 and found[0].pages is None:
         return
@@ -289,24 +275,6 @@ def test_memory_does_not_grow_with_the_table(
         peaks.append(found.peak_bytes)
     # Holding the rows would take the tables' difference of 115 MB at least.
     assert peaks[1] - peaks[0] < 75_000_000
-
-
-def _live(heap_bytes: int, table_bytes: int) -> LiveTable:
-    return LiveTable(
-        oid=1,
-        schema="public",
-        name="t",
-        kind="r",
-        partition_of=None,
-        inherits=(),
-        row_security=False,
-        force_row_security=False,
-        may_use_schema=True,
-        may_select=True,
-        rows_hidden=False,
-        heap_bytes=heap_bytes,
-        table_bytes=table_bytes,
-    )
 
 
 def test_one_of_two_schemas(any_server: Server, make_database: MakeDatabase, store: Store) -> None:

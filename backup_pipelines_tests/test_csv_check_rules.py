@@ -223,3 +223,56 @@ def _content(database: Database) -> object:
         return connection.execute(
             "SELECT array_agg(t::text ORDER BY id) FROM public.t"
         ).fetchall(), connection.execute("SELECT count(*) FROM pg_catalog.pg_class").fetchall()
+
+
+def test_a_refused_value_says_nothing_of_a_partial_index(
+    database: Database, tmp_path: Path
+) -> None:
+    """Whether a row is of the index is not known where its condition's value was refused."""
+    database.run(
+        "CREATE TABLE t (email text, deleted_at date)",
+        "CREATE UNIQUE INDEX ON t (email) WHERE deleted_at IS NULL",
+        "INSERT INTO t VALUES ('live', NULL)",
+    )
+    rows = [("x", "2026-13-01"), ("x", None), ("live", "2026-13-01")]
+    found = look(database.owner_url, tmp_path, File("public.t", ("email", "deleted_at"), rows))
+    assert [(line, column) for line, column, *_ in found.said] == [
+        (2, "deleted_at"),
+        (4, "deleted_at"),
+    ]
+
+
+def test_rules_of_computed_columns_are_asked_in_both_modes(
+    database: Database, tmp_path: Path
+) -> None:
+    """They are told of the columns that the file has, which what they are about is made of."""
+    database.run(
+        "CREATE TABLE people (email text PRIMARY KEY)",
+        "INSERT INTO people VALUES ('a')",
+        "CREATE TABLE t (id serial PRIMARY KEY, email text,"
+        " norm text GENERATED ALWAYS AS (lower(email)) STORED UNIQUE"
+        " CHECK (norm <> 'bad') REFERENCES people)",
+    )
+    rows = [("1", "A"), ("2", "a"), ("3", "BAD"), ("4", "B")]
+    file = File("public.t", ("id", "email"), rows)
+    told = [
+        *((2, "email", "A", "twice in the file"), (3, "email", "a", "twice in the file")),
+        *((4, "email", "BAD", "check"), (4, "email", "BAD", "no parent")),
+        (5, "email", "B", "no parent"),
+    ]
+    for mode in ("insert", "upsert"):
+        found = look(database.owner_url, tmp_path / mode, file, mode=mode)
+        assert found.said == told, mode
+        assert not found.warnings("public.t")
+
+
+def test_two_rules_that_raise_are_both_told(database: Database, tmp_path: Path) -> None:
+    """What one of them left behind does not end the other."""
+    database.run(
+        "CREATE TABLE t (a int, b int, g int GENERATED ALWAYS AS (a / b) STORED,"
+        " CHECK (g > 0), CHECK (g < 100))"
+    )
+    rows = [("5", "1"), ("5", "0")]
+    found = look(database.owner_url, tmp_path, File("public.t", ("a", "b"), rows))
+    assert [line for line, *_ in found.said] == [3]
+    assert "division by zero" in found.problems[0].reason

@@ -381,3 +381,28 @@ def test_files_of_other_tables_are_left_alone_and_said(shop: Site, tmp_path: Pat
         said = "\n".join(found.warnings)
     assert "orders.csv is left alone: public.orders is not selected" in said
     assert "custmer.csv is left alone: it has no table's name; did you mean customer.csv?" in said
+
+
+def test_sequences_move_only_past_their_own_numbers(
+    server: EmbeddedServer, make_site: MakeSite, tmp_path: Path
+) -> None:
+    """Not past what is made of them, and downwards where they count so."""
+    site = make_site(
+        server,
+        "CREATE SEQUENCE invoices",
+        "CREATE SEQUENCE ticks",
+        "CREATE SEQUENCE down INCREMENT -1",
+        "CREATE SEQUENCE up",
+        "CREATE TABLE t (number text DEFAULT 'INV-' || nextval('invoices'),"
+        " tick bigint DEFAULT (nextval('ticks') % 1024) | (1::bigint << 40),"
+        " below int DEFAULT nextval('down'), above numeric DEFAULT nextval('up'))",
+    )
+    before = site.image().sequences
+    folder = write(
+        tmp_path / "in",
+        t="number,tick,below,above\r\nINV-7,1099511627777,-5,7\r\nINV-8,1099511627778,-9,NaN\r\n",
+    )
+    import_(site, folder)
+    after = site.image().sequences
+    assert {name for name in before if before[name] != after[name]} == {"public.down", "public.up"}
+    assert (after["public.down"], after["public.up"]) == ((-9, True), (7, True))

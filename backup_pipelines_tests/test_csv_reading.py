@@ -85,7 +85,7 @@ def tables_of(url: str, system: System | None = None) -> Tables:
     with connected(url, what="the test database") as connection:
         found = live_tables(connection, system or whole_system(), Selection())
         lives = [part for one in found for part in one.parts if isinstance(part, LiveTable)]
-        facts = describe_tables(connection, lives)
+        facts = describe_tables(connection, lives, lookups=False)
     return Tables(
         {one.qualified: one for one in found}, {one.table.qualified: one for one in facts}
     )

@@ -3,6 +3,7 @@
 There is no container engine here: what the images run is started as processes of this machine.
 """
 
+import http.client
 import json
 import os
 import re
@@ -14,13 +15,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psutil
 import pytest
@@ -38,6 +38,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 FOLDER = PROJECT / "docs" / "deployment"
 UNITS = sorted((FOLDER / "systemd").glob("*.service"))
 BIN = "/opt/backup_pipelines/bin/"
+
+_PASSWORD = "the long password of ada"
 
 _STARTS_SECONDS = 120
 _STOPS_SECONDS = 60
@@ -88,7 +90,7 @@ def test_compose_and_units_run_the_same_commands() -> None:
     """A service is one command, wherever it runs; only what it listens on differs."""
 
     def plain(command: Sequence[str]) -> list[str]:
-        return ["3000" if c == "3001" else c.replace("0.0.0.0", "127.0.0.1") for c in command]
+        return [c.replace("0.0.0.0", "127.0.0.1") for c in command]
 
     services = read("compose.yaml")["services"]
     ours = {name: plain(s["command"]) for name, s in services.items() if name != "database"}
@@ -131,7 +133,7 @@ def test_compose_gives_secrets_to_the_code_server_alone_and_publishes_on_loopbac
     with_secrets = [n for n, s in services.items() if "backup.env" in s["env_file"]]
     assert with_secrets == ["code"]
     ports = [port for s in services.values() for port in s.get("ports", [])]
-    assert ports == ["127.0.0.1:3000:3000", "127.0.0.1:3001:3000"]
+    assert ports == ["127.0.0.1:3000:3000"]
     for name, service in services.items():
         if name != "database":
             assert service["read_only"] and service["cap_drop"] == ["ALL"], name
@@ -256,22 +258,29 @@ class Deployed:
     def is_healthy(self, service: str) -> bool:
         """Whether the health check of compose.yaml passes."""
         _, *check = read("compose.yaml")["services"][service]["healthcheck"]["test"]
-        port = "3001" if service == "viewer" else "3000"
-        return self.succeeds([word.replace(":3000", f":{self.ports[port]}") for word in check])
+        return self.succeeds([word.replace(":3000", f":{self.ports['3000']}") for word in check])
 
-    def ask(self, service: str, query: str) -> str:
-        """The answer of a web server's GraphQL."""
-        port = self.ports["3001" if service == "viewer" else "3000"]
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/graphql",
-            json.dumps({"query": query}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.read().decode()
+    def post(self, path: str, kind: str, body: str, **headers: str) -> tuple[int, str, str]:
+        """What the web server says to a page of its own, as the proxy hands it on."""
+        place = f"127.0.0.1:{self.ports['3000']}"
+        connection = http.client.HTTPConnection(place, timeout=60)
+        said = {"Origin": f"https://{place}", "Content-Type": kind, **headers}
+        connection.request("POST", path, body, said)
+        answer = connection.getresponse()
+        cookie = answer.headers.get("set-cookie", "").partition(";")[0]
+        return answer.status, answer.read().decode(), cookie
+
+    def sign_in(self) -> str:
+        """The cookie of somebody who has signed in."""
+        form = urlencode({"name": "ada", "password": _PASSWORD})
+        status, _, cookie = self.post("/sign-in", "application/x-www-form-urlencoded", form)
+        assert status == 303
+        return cookie
+
+    def ask(self, query: str, cookie: str) -> str:
+        """The answer of the web server's GraphQL."""
+        body = json.dumps({"query": query})
+        return self.post("/graphql", "application/json", body, Cookie=cookie)[1]
 
     def wait(self, what: Callable[[], bool], service: str) -> None:
         """Return when something is so; fails with the log of a service that does not get there."""
@@ -304,7 +313,7 @@ def deployed(
     tmp_path: Path,
 ) -> Iterator[Deployed]:
     """The production instance in a folder, on a database of its own."""
-    home, ports = tmp_path / "home", {p: str(free_port()) for p in ("3000", "3001", "4000")}
+    home, ports = tmp_path / "home", {p: str(free_port()) for p in ("3000", "4000")}
     home.mkdir()
     shutil.copy(FOLDER / "dagster.yaml", home)
     workspace = (FOLDER / "workspace.yaml").read_text()
@@ -314,6 +323,7 @@ def deployed(
         "DAGSTER_CODE_HOST": "127.0.0.1",
         "DAGSTER_POSTGRES_URL": for_dagster(make_database(server).owner_url),
         "BACKUP_STORE_URL": store.url,
+        "BACKUP_ACCESS_KEY": secrets.token_hex(32),
         "PYTHONPATH": str(PROJECT),
     }
     for system in ("crm", "dcim"):
@@ -325,31 +335,38 @@ def deployed(
 
 
 def test_the_services_run_back_up_and_stop(deployed: Deployed) -> None:
-    """Code server, web servers and daemon start in their order; the first backup runs by itself."""
+    """Code server, web server and daemon start in their order; the first backup runs by itself."""
     assert deployed.succeeds(unit_command("instance"))
     deployed.start("code")
     deployed.wait(lambda: deployed.is_healthy("code"), "code")
-    for service in ("webserver", "viewer"):
-        deployed.start(service)
-    for service in ("webserver", "viewer"):
-        deployed.wait(lambda name=service: deployed.is_healthy(name), service)
+    command = deployed.words(["backup-pipelines", "users", "add", "ada"])
+    added = subprocess.run(
+        command,
+        cwd=deployed.home,
+        env={**os.environ, **deployed.variables},
+        input=_PASSWORD.encode(),
+        capture_output=True,
+    )
+    assert added.returncode == 0, added.stderr
+    deployed.start("webserver")
+    deployed.wait(lambda: deployed.is_healthy("webserver"), "webserver")
     locations = (
         "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus"
         " locationOrLoadError { __typename } } } } }"
     )
-    for service in ("webserver", "viewer"):
-        said = json.loads(deployed.ask(service, locations))["data"]["workspaceOrError"]
-        assert said["locationEntries"] == [
-            {
-                "name": "backup_pipelines",
-                "loadStatus": "LOADED",
-                "locationOrLoadError": {"__typename": "RepositoryLocation"},
-            }
-        ]
-    # The other server does it: the refusal is the viewer's doing.
+    cookie = deployed.sign_in()
+    said = json.loads(deployed.ask(locations, cookie))["data"]["workspaceOrError"]
+    assert said["locationEntries"] == [
+        {
+            "name": "backup_pipelines",
+            "loadStatus": "LOADED",
+            "locationOrLoadError": {"__typename": "RepositoryLocation"},
+        }
+    ]
+    # Not without having signed in.
     change = 'mutation { setConcurrencyLimit(concurrencyKey: "nobody", limit: 2) }'
-    assert _data(deployed.ask("viewer", change)) != {"setConcurrencyLimit": True}
-    assert _data(deployed.ask("webserver", change)) == {"setConcurrencyLimit": True}
+    assert "nobody is signed in" in deployed.ask(change, "")
+    assert _data(deployed.ask(change, cookie)) == {"setConcurrencyLimit": True}
 
     deployed.start("daemon")
     deployed.wait(lambda: bool(catalog.listing(deployed.store, "crm").backups), "daemon")

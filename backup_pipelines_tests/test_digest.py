@@ -1,16 +1,20 @@
 """The digest: equal for what is the same, different for whatever only looks the same."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import psycopg
+import pytest
 from psycopg import sql
 
+from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.postgres.digest import compare, live_digest
 from backup_pipelines.postgres.introspect import list_tables, with_columns
 from backup_pipelines.postgres.projection import add_digests, digest_query, export_query, to_digest
+from backup_pipelines.postgres.types import PORTABLE
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.fix_backup import back_up, ignore
 from backup_pipelines_tests.fix_postgres import Database, DebianServer, Server
@@ -85,6 +89,31 @@ def test_every_value_of_the_matrix_has_its_own_hash(
     assert not clashes
 
 
+def unlike_portable(url: str) -> list[str]:
+    """The tables whose digest is another one by the recipe that every server can compute."""
+    with connected(url) as connection:
+        tables = with_columns(connection, list_tables(connection))
+        return [
+            table.name
+            for table in tables
+            if live_digest(connection, table)
+            != live_digest(connection, replace(table, recipe=PORTABLE))
+        ]
+
+
+def test_what_is_hashed_in_place_has_the_hash_that_is_promised(
+    any_server: Server, make_database: MakeDatabase
+) -> None:
+    """Each value of the matrix has the same hash by the cheapest recipe as by the portable one."""
+    database = make_database(any_server)
+    fill(database)
+    with connected(database.reader_url) as connection:
+        tables = with_columns(connection, list_tables(connection))
+    assert tables
+    assert not [table.name for table in tables if table.recipe == PORTABLE]
+    assert not unlike_portable(database.reader_url)
+
+
 def test_values_that_change_places_change_the_digest(
     any_server: Server, make_database: MakeDatabase
 ) -> None:
@@ -149,6 +178,7 @@ def test_case_under_a_nondeterministic_collation_changes_the_digest(
             )
     found = digests(database.reader_url)
     assert not [kind for kind in kinds if found[f"{kind} {{Abc}}"] == found[f"{kind} {{aBC}}"]]
+    assert not unlike_portable(database.reader_url)
     run_drill(store, back_up(database.reader_url, store), debian_server.url(), report=ignore)
 
 
@@ -202,6 +232,36 @@ def test_arrays_of_types_with_underscores_are_the_same_types(
     assert run_drill(store, sealed, any_server.url(), report=ignore).rows == 2
 
 
+@pytest.mark.parametrize("encoding", ["UTF8", "LATIN1"])
+def test_several_processes_find_the_digest_that_one_finds(
+    server: EmbeddedServer, make_database: MakeDatabase, encoding: str
+) -> None:
+    """A parallel worker sends texts in the server's encoding, so that there one does it all."""
+    name = make_database(server).name
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name}".encode())
+        made = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
+        admin.execute(f"{made} LOCALE_PROVIDER libc".encode())
+    with connected(server.url(name)) as connection:
+        for statement in (
+            "CREATE TABLE public.t (id int, v text, c char(12)) WITH (parallel_workers = 2)",
+            "INSERT INTO public.t SELECT i, 'é ' || i, 'é' || i FROM generate_series(1, 40000) i",
+            "ANALYZE public.t",
+            "SET min_parallel_table_scan_size = 0",
+            "SET parallel_setup_cost = 0",
+            "SET parallel_tuple_cost = 0",
+        ):
+            connection.execute(statement.encode())
+        [table] = with_columns(connection, list_tables(connection))
+        shown = sql.SQL("EXPLAIN {}").format(digest_query(table, in_parallel=True))
+        plan = str(connection.execute(shown).fetchall())
+        assert ("Partial Aggregate" in plan) == (encoding == "UTF8"), plan
+        one = connection.execute(digest_query(table)).fetchone()
+        assert one is not None
+        found = {live_digest(connection, table) for _ in range(3)}
+        assert found == {(40_000, to_digest(int(one["total"])))}
+
+
 def test_database_of_another_encoding_drills_exactly(
     any_server: Server, make_database: MakeDatabase, store: Store
 ) -> None:
@@ -221,5 +281,6 @@ def test_database_of_another_encoding_drills_exactly(
         'CREATE TABLE é (t text, v varchar, c char(4), n name, "ö" grüße, a text[], b bytea)',
         r"INSERT INTO é VALUES ('Grüße', 'é', 'ü', 'ÿ', 'ä', '{ö}', '\xe9')",
     )
+    assert not unlike_portable(database.reader_url)
     sealed = back_up(database.reader_url, store)
     assert run_drill(store, sealed, any_server.url(), report=ignore).rows == 1

@@ -19,9 +19,9 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from backup_pipelines import drill, environment, manifest, systems
+from backup_pipelines import drill_record, environment, manifest, systems
 from backup_pipelines.cli.__main__ import cli
-from backup_pipelines.dagster_layer import module_metadata
+from backup_pipelines.dagster_layer import labels, module_metadata, run_tags
 from backup_pipelines.dagster_layer.config import (
     AcknowledgeConfig,
     CsvExportConfig,
@@ -312,10 +312,20 @@ def test_operations_lists_what_a_module_page_shows_and_no_other() -> None:
         {"public.deals": RowCount(1, is_exact=True)},
         LastBackup("id", "manual", datetime.now(UTC), 1, 1),
     )
-    before = module_metadata.of_restore("id", datetime.now(UTC))
+    before = module_metadata.of_restore("crm", "id", datetime.now(UTC))
     system = systems.load_system("crm")
     shown = module_metadata.of_card(system, card, before)
     assert said == {name for name in shown if not name.startswith("dagster/")}
+
+
+def test_operations_lists_every_number_of_the_ui_with_its_unit_and_no_other() -> None:
+    """The table of labels is that of the code, and so is the table of tags."""
+    listed = rows(section(PROJECT / "docs/operations.md", "Numbers in the UI"))
+    assert [(code(row[0]), row[1]) for row in listed] == [
+        (label, about.unit) for label, about in labels.NUMBERS.items()
+    ]
+    tags = rows(section(PROJECT / "docs/operations.md", "Find runs"))
+    assert [code(row[0]) for row in tags] == list(run_tags.NAMES)
 
 
 def test_operations_lists_every_field_of_the_upload_job_and_no_other() -> None:
@@ -369,7 +379,9 @@ def test_contributing_lists_every_make_target_and_no_other() -> None:
 _RECORDS = [
     *(manifest.Manifest, manifest.Table, manifest.Column, manifest.Part, manifest.ForeignKey),
     *(manifest.Sequence, manifest.View, manifest.DdlSection, manifest.DdlObject),
-    *(manifest.Excluded, manifest.Encryption, manifest.Document, drill.DrillResult, audit.Record),
+    manifest.Reuse,
+    *(manifest.Excluded, manifest.Encryption, manifest.Document, drill_record.DrillResult),
+    *(audit.Record,),
 ]
 
 
@@ -386,7 +398,7 @@ def test_format_describes_every_record_of_the_manifest() -> None:
     found = (made for made in vars(manifest).values() if isinstance(made, type))
     models = {made for made in found if issubclass(made, BaseModel)} - {BaseModel}
     public = {made for made in models if not made.__name__.startswith("_")}
-    assert public == set(_RECORDS) - {drill.DrillResult, audit.Record}
+    assert public == set(_RECORDS) - {drill_record.DrillResult, audit.Record}
 
 
 def test_format_lists_every_native_type_as_it_is_stored_and_hashed() -> None:
@@ -409,7 +421,7 @@ def test_format_lists_the_settings_of_every_session() -> None:
     given = dict(re.findall(r"set_config\('(\w+)', '([^']*)'", query("settings")))
     assert said.pop("client_encoding") == "UTF8"
     assert said.items() <= given.items()
-    others = {name for name in given.keys() - said.keys() if "timeout" not in name}
+    others = {name for name in given.keys() - said.keys() if not re.search("timeout|tcp_", name)}
     assert others == {"synchronize_seqscans"}
 
 

@@ -10,10 +10,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
 
 from backup_pipelines.onboarding import reader_role
-from backup_pipelines.system import System
+from backup_pipelines.onboarding.rendering import owner_variable
 from backup_pipelines_tests.test_docs import PAGES, PROJECT, README, rows, section
 
 EMERGENCY = PROJECT / "docs/emergency.md"
@@ -78,20 +77,22 @@ def test_getting_started_gives_the_role_that_init_proposes() -> None:
     assert any(reader_role.READER in line for line in shown)
 
 
-def test_getting_started_adds_a_key_that_there_is() -> None:
-    """The YAML to paste is of a system's keys."""
-    [block] = re.findall(r"```yaml\n(.*?)```", STARTED.read_text(), re.DOTALL)
-    assert set(yaml.safe_load(block)) <= set(System.model_fields)
+def test_getting_started_sets_the_variable_that_init_writes() -> None:
+    """The owner's variable is called as in the YAML that init makes."""
+    assert f"export {owner_variable('SHOP_DATABASE_URL')}=" in STARTED.read_text()
 
 
 _SHOWN = (
     "may change tables, which a backup never needs; for a role that only reads, ",
+    "For backups put the URL of a role that only reads into ",
+    "for restores that of the tables' owner into ",
     "Read it, change what you like, then: ",
+    "Take it: backup-pipelines backup ",
     "by no transaction pooler",
     "a second write was refused",
     "nobody is told by it",
     "due at once, when the daemon runs",
-    ": ready for a backup",
+    "ready for a backup",
     "read back as written",
     "equal after a restore",
     "not applied in the drill: ",

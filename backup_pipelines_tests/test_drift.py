@@ -8,6 +8,7 @@ from backup_pipelines.manifest import Column, Table
 from backup_pipelines.postgres.introspect import LiveColumn, LiveTable
 from backup_pipelines.postgres.types import codec_for
 from backup_pipelines.restoring.drift import drift_of
+from backup_pipelines_tests.bare_table import bare_table
 
 
 def _column(name: str, kind: str = "int4", shown: str = "", **more: Any) -> LiveColumn:
@@ -20,9 +21,7 @@ def _column(name: str, kind: str = "int4", shown: str = "", **more: Any) -> Live
 
 
 def _live(*columns: LiveColumn, kind: str = "r") -> LiveTable:
-    return LiveTable(
-        1, "public", "t", kind, None, (), False, False, True, True, False, 0, 0, columns
-    )
+    return bare_table(kind=kind, columns=columns)
 
 
 def _backup(*columns: Column) -> Table:

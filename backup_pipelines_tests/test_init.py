@@ -19,10 +19,10 @@ from backup_pipelines import modules
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.manifest import Excluded
-from backup_pipelines.onboarding.cautions import warnings_about
+from backup_pipelines.onboarding.cautions import notes_about, warnings_about
 from backup_pipelines.onboarding.found import read_database
 from backup_pipelines.onboarding.init_system import init_system
-from backup_pipelines.onboarding.rendering import InitReport, render, scalar
+from backup_pipelines.onboarding.rendering import InitReport, owner_variable, render, scalar
 from backup_pipelines.postgres import introspect
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.storage.store import Store
@@ -110,6 +110,7 @@ def test_what_is_written(shop: Database, tmp_path: Path) -> None:
         "attributes": {
             "system": "shop",
             "database_url_env": "SHOP_URL",
+            "restore_url_env": "SHOP_OWNER_URL",
             "modules": {name: {"tables": [*own]} for name, own in report.modules.items()},
             "schedule": {"every": "every_2_days", "at": "02:00", "timezone": "UTC"},
             "retention": {"keep_last": 30},
@@ -119,7 +120,7 @@ def test_what_is_written(shop: Database, tmp_path: Path) -> None:
     verbs = ("preflight", "backup", "drill")
     assert "".join(f"#   backup-pipelines {verb} shop\n" for verb in verbs) in text
     assert os.listdir(report.path.parent) == ["defs.yaml"]
-    assert report.warnings == ()
+    assert report.warnings == report.notes == ()
 
 
 def test_candidates_are_left_out_as_the_comment_says(shop: Database, tmp_path: Path) -> None:
@@ -169,14 +170,12 @@ def test_grants_in_warnings_are_what_a_backup_needs(
             back_up(url, store, _load(report.path))
         database.run(*statements, as_admin=True)
         assert back_up(url, store, _load(report.path)).records_count == 2
-        assert all("\n" not in warning for warning in warnings_about(read_database(url, "x")))
+        assert warnings_about(read_database(url, "x")) == ()
     finally:
         database.run(f"DROP OWNED BY {role}; DROP ROLE {role}", as_admin=True)
 
 
-def test_warnings_name_the_tables(
-    server: Server, make_database: MakeDatabase, tmp_path: Path
-) -> None:
+def test_notes_name_the_tables(server: Server, make_database: MakeDatabase, tmp_path: Path) -> None:
     """Keyless, unlogged and partitioned tables are named, by their roots, and in comments too."""
     database = make_database(server)
     database.run(
@@ -185,9 +184,9 @@ def test_warnings_name_the_tables(
         "CREATE TABLE log_1 PARTITION OF log DEFAULT",
     )
     report = init_system("keyless", "X_URL", database.reader_url, tmp_path)
-    keyless, unlogged, partitioned = report.warnings
+    keyless, unlogged, partitioned = report.notes
     assert partitioned.startswith("partitioned") and "public.log (1 partition)" in partitioned
-    assert keyless.startswith("no primary key") and keyless.endswith("in public.log")
+    assert keyless.startswith("no primary key") and keyless.endswith(": public.log")
     assert unlogged.startswith("unlogged") and unlogged.endswith(": public.scratch")
     assert "# - unlogged" in report.path.read_text("utf-8")
     assert report.modules == {"log": ("log",), "scratch": ("scratch",)}
@@ -211,11 +210,11 @@ def test_foreign_and_extensions_tables_are_left_out_and_named(
     assert "# - public.remote: foreign table" in text
 
 
-def test_sizes_are_warned_of(shop: Database) -> None:
+def test_big_sizes_are_told(shop: Database) -> None:
     """Very big tables are named with their size, and a total beyond the limit is said."""
     found = read_database(shop.reader_url, "shop")
     tables = (replace(found.tables[0], table_bytes=12 * 10**9), *found.tables[1:])
-    big, total = warnings_about(replace(found, tables=tables))
+    big, total = notes_about(replace(found, tables=tables))
     assert "auth.sessions (12.0 GB, about 2 min)" in big
     assert "all tables about 2 min" in big
     assert "storage_limit" in total
@@ -343,6 +342,22 @@ def test_file_systems_without_hard_links(
     assert os.listdir(target.parent) == ["defs.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("backups", "restores"),
+    [
+        ("SHOP_DATABASE_URL", "SHOP_OWNER_DATABASE_URL"),
+        ("DATABASE_URL", "OWNER_DATABASE_URL"),
+        ("SHOP_URL", "SHOP_OWNER_URL"),
+        ("URL", "OWNER_URL"),
+        ("SHOP", "SHOP_OWNER"),
+        ("CURL", "CURL_OWNER"),
+    ],
+)
+def test_the_owner_has_a_variable_of_its_own(backups: str, restores: str) -> None:
+    """It is called like the one of backups."""
+    assert owner_variable(backups) == restores
+
+
 @settings(deadline=None)
 @given(_TEXT)
 def test_every_text_reads_back(text: str) -> None:
@@ -359,11 +374,11 @@ def test_what_a_reader_could_take_for_something_else_is_quoted(text: str) -> Non
 
 
 @settings(deadline=None)
-@given(_TEXT, _TEXT, _TEXT)
-def test_no_text_escapes_from_a_comment(name: str, reason: str, warning: str) -> None:
+@given(_TEXT, _TEXT, _TEXT, _TEXT)
+def test_no_text_escapes_from_a_comment(name: str, reason: str, said: str, note: str) -> None:
     """Names and reasons from a database end up in comments and scalars, never beside them."""
     candidate = Excluded(name=name, reason=reason)
-    report = InitReport(Path("x"), {"m": (name,)}, (candidate,), (candidate,), (warning,))
+    report = InitReport(Path("x"), {"m": (name,)}, (candidate,), (candidate,), (said,), (note,))
     text = render("x", "X", report)
     assert yaml.safe_load(text)["attributes"]["modules"] == {"m": {"tables": [name]}}
     assert set(yaml.safe_load(text)) == {"type", "attributes"}

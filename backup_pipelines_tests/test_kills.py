@@ -10,15 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from backup_pipelines import catalog, modules
-from backup_pipelines.backup import BackupRequest, take_backup
-from backup_pipelines.backup_id import BackupId
+from backup_pipelines import catalog
+from backup_pipelines.backup import take_backup
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Busy
@@ -27,7 +25,7 @@ from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres import reader
 from backup_pipelines.storage.store import Store
 from backup_pipelines.verify import verify
-from backup_pipelines_tests.fix_backup import back_up, ignore, whole_system
+from backup_pipelines_tests.fix_backup import back_up, ignore, request_for, whole_system
 from backup_pipelines_tests.fix_postgres import Database, Server
 
 _SEED = 20260115
@@ -42,24 +40,12 @@ CREATE MATERIALIZED VIEW counts AS SELECT parent_id, count(*) FROM children GROU
 """
 
 
-def request() -> BackupRequest:
-    """A request for everything."""
-    system = whole_system()
-    return BackupRequest(
-        system=system,
-        id=BackupId.new("manual", datetime.now(UTC)),
-        type="manual",
-        created_by="test",
-        selection=frozenset(modules.entries(system)),
-    )
-
-
 def main(url: str, store_url: str) -> None:
     """Take a backup of many small objects; says when it starts and when it has sealed."""
     export._PIECE_BYTES = 100_000
     reader._BATCH_BYTES = 50_000
     print("started", flush=True)
-    for item in take_backup(request(), url, Store(store_url)):
+    for item in take_backup(request_for(), url, Store(store_url)):
         if isinstance(item, Manifest):
             print("sealed", flush=True)
     time.sleep(0.2)
@@ -147,14 +133,15 @@ def test_leftovers_that_no_listing_shows(database: Database, store: Store, tmp_p
 
 def test_two_at_once(database: Database, store: Store) -> None:
     """A second backup of the system is refused naming the first's session, and works after it."""
-    first = take_backup(request(), database.reader_url, store)
+    first = take_backup(request_for(), database.reader_url, store)
     next(first)
     with psycopg.connect(database.admin_url) as connection:
         (pid,) = connection.execute(
             "SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database"
             " WHERE locktype = 'advisory' AND datname = current_database()"
         ).fetchall()[0]
-    with pytest.raises(Busy, match=rf"process {pid} \(backup_pipelines\) since .* holds its lock"):
+    ours = r"\(backup_pipelines backup sample\)"
+    with pytest.raises(Busy, match=rf"process {pid} {ours} since .* holds its lock"):
         back_up(database.reader_url, store)
     other = back_up(database.reader_url, store, whole_system("other"))
     *_, sealed = first
@@ -192,7 +179,7 @@ def wait_until_gone(database: Database) -> None:
     with psycopg.connect(database.admin_url, autocommit=True) as connection:
         while connection.execute(
             "SELECT FROM pg_stat_activity WHERE datname = current_database()"
-            " AND application_name IN ('backup_pipelines', 'pg_dump')"
+            " AND application_name LIKE 'backup_pipelines%'"
         ).rowcount:
             assert time.monotonic() < deadline, "a session of a killed backup is still there"
             time.sleep(0.02)

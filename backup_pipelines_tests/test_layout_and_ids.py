@@ -116,15 +116,31 @@ def test_every_key_is_in_its_system() -> None:
     kind=_TYPES,
     format=st.sampled_from(get_args(layout.Format)),
     encrypted=st.booleans(),
+    attempt=st.sampled_from(["", "00000000", "1f2e3d4c"]),
 )
 def test_what_is_a_section_or_a_part(
-    schema: str, table: str, number: int, kind: BackupType, format: layout.Format, encrypted: bool
+    schema: str,
+    table: str,
+    number: int,
+    kind: BackupType,
+    format: layout.Format,
+    encrypted: bool,
+    attempt: str,
 ) -> None:
     """Every key that is made for content is known as such, for its own system only."""
     backup_id = str(BackupId.new(kind, datetime.now(UTC)))
     part = layout.part_key(
-        "crm", backup_id, schema, table, number, number % 3, format=format, encrypted=encrypted
+        "crm",
+        backup_id,
+        schema,
+        table,
+        number,
+        number % 3,
+        format=format,
+        encrypted=encrypted,
+        attempt=attempt,
     )
+    assert layout.attempt_of(part) == attempt
     assert layout.format_of(part) == format
     assert layout.is_encrypted(part) == encrypted
     for key in (part, layout.schema_key("crm", backup_id, "pre-data")):

@@ -118,6 +118,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"people": {"tags": "fake"}}, "text[] has no fake of its own: name a kind, such as fake"),
     ({"people": {"born": {"fake": "email"}}}, "date takes no fake email"),
     ({"people": {"note": {"fake": "number"}}}, "text takes no fake number"),
+    ({"people": {"nick": {"fake": "ip"}}}, "is too short for a fake ip, which needs 14 characters"),
     ({"people": {"nick": {"fake": "email"}}}, "is too short for a fake email, which needs 24 char"),
     ({"people": {"nick": "fake"}}, "too short for a fake username, which needs 12 characters"),
     ({"people": {"born": "fake"}}, "it is part of a key or a unique index, and a fake date may"),

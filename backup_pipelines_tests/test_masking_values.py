@@ -211,6 +211,12 @@ def test_what_is_empty(family: str, empty: str) -> None:
     assert fake(Wanted("empty", family), "something", None) == [empty, None]
 
 
+def test_addresses_fill_a_character_column_as_its_values_do() -> None:
+    """They are read back with their blanks."""
+    [made] = fake(Wanted("ip", "bpchar", 20), "somewhere")
+    assert made is not None and len(made) == 20 and made.startswith("10.")
+
+
 def test_a_fake_that_cannot_differ_is_an_error() -> None:
     """A column without room for another value is not left as it is."""
     with pytest.raises(Failed, match="choose null or hash"):

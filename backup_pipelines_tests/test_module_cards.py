@@ -37,6 +37,17 @@ def test_the_last_backup_is_the_newest_good_one_that_has_the_module_whole(store:
     assert ids(store) == {**dict.fromkeys(ALL, full.id), "sales": alone.id}
 
 
+def test_a_module_may_be_far_back(store: Store) -> None:
+    """Of many backups, read several at once, each module has its newest."""
+    full = put_backup(store, 1, modules=ALL)
+    people = put_backup(store, 2, scope="modules", kind="module", modules=["people"])
+    sales = [
+        put_backup(store, hour, scope="modules", kind="module", modules=["sales"])
+        for hour in range(3, 40)
+    ]
+    assert ids(store) == {"sales": sales[-1].id, "people": people.id, "other": full.id}
+
+
 def test_no_more_manifests_are_read_than_it_takes(store: Store) -> None:
     """Once each module has its backup, older ones are left alone: even one that is no manifest."""
     old = put_backup(store, 1, modules=ALL)

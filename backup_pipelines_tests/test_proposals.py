@@ -203,6 +203,13 @@ def test_who_did_it_is_no_tie() -> None:
     assert [table.name for table in proposed["general"]] == ["colors", "sizes"]
 
 
+def test_what_is_left_over_comes_last() -> None:
+    """Tables of public that nothing ties together come after the modules of other schemas."""
+    tables = [TableFacts("public", "colors"), TableFacts("sales", "orders")]
+    proposed = propose_modules([*tables, TableFacts("public", "sizes")], [])
+    assert list(proposed) == ["sales", "general"]
+
+
 def test_the_demo_databases_look_as_a_person_would_have_it() -> None:
     """Tables of the demo's crm fall into the modules that its people named."""
     tables = [

@@ -18,6 +18,7 @@ import pytest
 from backup_pipelines import layout
 from backup_pipelines.copies import archive
 from backup_pipelines.demo.server import EmbeddedServer
+from backup_pipelines.exporting import reuse
 from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.recovery.documents import restore_script
@@ -277,10 +278,57 @@ def test_the_script_reads_an_unpacked_archive_and_other_backups_parts(
     (folder / "manifest.json").write_bytes(resealed(document))
     moved = shutil.move(folder, tmp_path / "alone")
     ran = machine.restore(Path(moved), empty.admin_url)
-    assert ran.code == 1 and "part-00000.parquet cannot be read" in ran.err
+    assert ran.code == 2 and "1 of its objects lie in other backups' folders" in ran.err
     ran = machine.restore(Path(moved), empty.admin_url, "--store", str(tmp_path / "unpacked"))
     assert (ran.code, ran.err) == (0, "")
     assert_equal(empty.admin_url, victim.entry)
+
+
+def test_the_script_says_which_other_folders_a_backup_needs(
+    small: Database,
+    empty: Database,
+    store: Store,
+    machine: Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that names parts of others is no damaged one alone; the commands beside it fetch all."""
+    monkeypatch.setattr(reuse, "WORTH_BYTES", 1)
+    first = back_up(small.reader_url, store)
+    small.run("CREATE TABLE more AS SELECT 1 AS n")
+    second = back_up(small.reader_url, store)
+    small.run("CREATE TABLE most AS SELECT 2 AS n")
+    entry = back_up(small.reader_url, store)
+    assert entry.reuse is not None and entry.reuse.parts == 2
+    root = tmp_path / "root"
+    folder = root / layout.backup_prefix("sample", entry.id)
+    copied(store, entry, folder)
+    for options in (("--check",), ("--database-url-env", "TARGET")):
+        ran = machine.run(folder / "restore.py", *options, TARGET=empty.admin_url)
+        assert ran.code == 2 and "damaged" not in ran.err
+        assert f"2 of its objects lie in other backups' folders: copy these too, under the same " \
+            f"keys below {root}" in ran.err  # fmt: skip
+        for other in (first, second):
+            assert f"\n- {layout.backup_prefix('sample', other.id)} (1 of its objects)" in ran.err
+    assert objects(empty) == []
+
+    part = next(p for t in entry.tables for p in t.parts if entry.id in p.key)
+    own = (root / part.key).read_bytes()
+    (root / part.key).unlink()
+    ran = machine.run(folder / "restore.py", "--check")
+    assert ran.code == 1 and f"{root / part.key} cannot be read" in ran.err
+    assert layout.backup_prefix("sample", first.id) in ran.err
+    (root / part.key).write_bytes(own)
+
+    fetched = re.findall(r"^aws s3 cp --recursive s3://bucket/prefix/(\S+) \1$",
+                         (folder / "RECOVERY.md").read_text(), re.MULTILINE)  # fmt: skip
+    # By the script, and by hand.
+    assert len(fetched) == 6 and fetched[0] == fetched[3] == f"sample/backups/{entry.id}"
+    for key in fetched[1:3]:
+        shutil.copytree(folder_of(store) / key, root / key)
+    ran = machine.restore(folder, empty.admin_url)
+    assert (ran.code, ran.err) == (0, "")
+    assert_equal(empty.admin_url, entry)
 
 
 def test_the_script_is_whole_python() -> None:

@@ -129,8 +129,25 @@ def test_parts_of_other_backups_become_its_own(
     own = layout.backup_prefix("sample", copy.id)
     parts = [part.key for table in copy.tables for part in table.parts]
     assert parts and all(key.startswith(own) for key in parts)
+    assert copy.reuse is None
+    assert done.named == 0
     verify(store, sealed, report=ignore)
     assert {entry.id for entry in catalog.backups(store, "sample")} == {sealed.id, copy.id}
+
+
+def test_what_others_name_stays_as_it_was_and_is_told(
+    sealed: Manifest, store: Store, keys: list[str]
+) -> None:
+    """Who thinks that nobody can read the old key's objects any more must hear of those."""
+    shares = sealed.model_copy(update={"id": sealed.id[:-6] + "abcdef"})
+    store.put_new(layout.manifest_key("sample", shares.id), shares.to_json())
+    [done] = run(store, system_for(keys[0]), sealed.id)
+    assert done.named > 0
+    assert f"{done.named} of its objects stay as they were for other backups" in done.in_words
+    verify(store, shares, report=ignore)
+    [last] = run(store, system_for(keys[0]), shares.id)
+    assert last.named == 0
+    assert not any(sealed.id in item.key for item in store.objects("sample/backups/"))
 
 
 @pytest.mark.parametrize("at", range(0, 28, 2))

@@ -400,6 +400,24 @@ def test_poolers(
         process.wait()
 
 
+def test_a_pool_of_two_is_enough_and_short_timeouts_behind_it_end_nothing(
+    pooler: Pooler, database: Database, store: Store
+) -> None:
+    """Whether it is a transaction pooler takes no third connection; roles have their settings."""
+    role = f"{database.name}_reader"
+    database.run("CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 2000)")
+    for name in ("statement_timeout", "idle_in_transaction_session_timeout",
+                 "idle_session_timeout", "transaction_timeout"):  # fmt: skip
+        database.run(f"ALTER ROLE {role} SET {name} = '300ms'", as_admin=True)
+    process = pooler.start(database, "session", 2)
+    try:
+        _until_listening(pooler.port)
+        assert back_up(pooler.url, store, max_connections=2, throttle=1.0).records_count == 2000
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def _until_listening(port: int) -> None:
     for _ in range(200):
         with socket.socket() as client:

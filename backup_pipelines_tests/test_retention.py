@@ -52,6 +52,7 @@ def histories(draw: st.DrawFn) -> list[Held]:
         modules = {"a", "b", "c"} if full else draw(st.sets(st.sampled_from("abc"), max_size=2))
         hours = draw(st.sampled_from([0, 1, 2, 24, 25, 48, 24 * 7, 24 * 30, 24 * 90]))
         ahead = draw(st.sampled_from([0, 0, 0, 0, 24 * 400]))
+        shared = {key: ord(key) % 7 for key in draw(st.sets(st.sampled_from("pqrs"), max_size=3))}
         held.append(
             Held(
                 id=f"{number:04d}",
@@ -59,7 +60,8 @@ def histories(draw: st.DrawFn) -> list[Held]:
                 full=full,
                 modules=frozenset(modules),
                 at=NOW - timedelta(hours=hours * draw(st.integers(0, 3))) + timedelta(hours=ahead),
-                size_bytes=draw(st.integers(0, 9)),
+                size_bytes=draw(st.integers(0, 9)) + sum(shared.values()),
+                shared=shared,
                 good=draw(st.sampled_from([True, True, True, False])),
                 pinned=draw(st.sampled_from([False, False, False, True])),
                 locked_until=draw(st.sampled_from([None, None, NOW, NOW + timedelta(seconds=1)])),
@@ -125,12 +127,19 @@ class Oracle:
                 found.add(f"the last of {unit}")
         return found
 
+    def taken(self, kept: Sequence[Held]) -> int:
+        """Bytes of all objects, each once."""
+        objects = {key: size for one in kept for key, size in one.shared.items()}
+        for one in kept:
+            objects[one.id] = one.size_bytes - sum(one.shared.values())
+        return sum(objects.values())
+
     def kept(self) -> set[str]:
         """Ids of what is kept."""
         kept = [one for one in self.held if self.protected(one) or self.by_rules(one)]
         if self.spec.max_size is not None:
             limit = parse_size(self.spec.max_size)
-            while sum(one.size_bytes for one in kept if one in self.counted) > limit:
+            while self.taken([one for one in kept if one in self.counted]) > limit:
                 loose = [one for one in kept if not self.protected(one)]
                 if not loose:
                     break

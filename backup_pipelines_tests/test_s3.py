@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
-from backup_pipelines import catalog, modules
-from backup_pipelines.backup import BackupRequest, take_backup
-from backup_pipelines.backup_id import BackupId
+from backup_pipelines import catalog
+from backup_pipelines.backup import take_backup
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import BackupError, Damaged, Failed, NoStore
@@ -25,7 +23,7 @@ from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.storage import bucket
 from backup_pipelines.storage.store import Store
 from backup_pipelines.verify import verify
-from backup_pipelines_tests.fix_backup import back_up, ignore, whole_system
+from backup_pipelines_tests.fix_backup import back_up, ignore, request_for, whole_system
 from backup_pipelines_tests.fix_postgres import Database, Server
 from backup_pipelines_tests.fix_receivers import free_port
 from backup_pipelines_tests.fix_s3 import (
@@ -81,16 +79,9 @@ def test_a_backup_that_breaks_off(
     s3_server: S3Server, server: EmbeddedServer, make_database: MAKE_DATABASE
 ) -> None:
     """A backup that ends after its first table leaves no object and no unfinished upload."""
-    name, system = s3_server.bucket(), whole_system()
-    request = BackupRequest(
-        system=system,
-        id=BackupId.new("manual", datetime.now(UTC)),
-        type="manual",
-        created_by="test",
-        selection=frozenset(modules.entries(system)),
-    )
+    name = s3_server.bucket()
     database = source(make_database, server)
-    items = take_backup(request, database.owner_url, Store(f"s3://{name}/p"))
+    items = take_backup(request_for(), database.owner_url, Store(f"s3://{name}/p"))
     next(items)
     assert s3_server.stored(name) != []
     items.close()

@@ -3,17 +3,17 @@
 import threading
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from backup_pipelines import backup, modules
-from backup_pipelines.backup import BackupRequest, EntryDone, take_backup
-from backup_pipelines.backup_id import BackupId
+from backup_pipelines import backup
+from backup_pipelines.backup import EntryDone, take_backup
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Failed, Refused
@@ -24,10 +24,10 @@ from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.restore import restore_into_empty
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import ModuleSpec, System
-from backup_pipelines_tests.fix_backup import back_up, ignore, whole_system
+from backup_pipelines_tests.fix_backup import back_up, ignore, request_for
 from backup_pipelines_tests.fix_postgres import Database, Server
 
-_OURS = "application_name = 'backup_pipelines' AND datname = current_database()"
+_OURS = "application_name LIKE 'backup_pipelines%' AND datname = current_database()"
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_the_time_of_a_snapshot_is_never_too_late(
 
 def test_ddl_after_the_snapshot_waits(database: Database, store: Store) -> None:
     """TRUNCATE, ALTER and DROP wait for a running backup, which has every row."""
-    work = take_backup(_request(), database.reader_url, store)
+    work = take_backup(request_for(), database.reader_url, store)
     items = [next(work) for _ in range(3)]
     with queued(database, "DROP TABLE t"):
         items += list(work)
@@ -327,6 +327,34 @@ def test_the_leader_killed(
     assert_nothing_left(database, tmp_path)
 
 
+def test_the_leader_is_not_idle_while_pg_dump_works(
+    database: Database, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session is used all the while: one without traffic is what firewalls forget."""
+    with psycopg.connect(database.admin_url) as connection:
+        real = pg_dump.find_pg_dump(connection.info.server_version // 10_000)
+    slow = tmp_path / "slow"
+    slow.write_text(f'#!/bin/sh\n[ "$1" = --version ] || sleep 2\nexec "{real}" "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PG_DUMP", str(slow))
+    monkeypatch.setattr(snapshot, "_HEARTBEAT_SECONDS", 0.1)
+    used: set[datetime] = set()
+    with (
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(database.admin_url, autocommit=True) as watching,
+    ):
+        running = pool.submit(back_up, database.reader_url, store)
+        while not running.done():
+            found = watching.execute(
+                "SELECT state_change FROM pg_stat_activity JOIN pg_locks USING (pid)"
+                f" WHERE locktype = 'advisory' AND query = 'SELECT 1' AND {_OURS}"
+            )
+            used |= {row[0] for row in found}
+            time.sleep(0.05)
+        running.result()
+    assert len(used) >= 5
+
+
 def test_the_leader_killed_before_a_worker_joins(
     database: Database, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,7 +394,7 @@ def test_a_worker_killed(
 @pytest.mark.parametrize("items", [1, 2, 3])
 def test_closed_early(database: Database, store: Store, tmp_path: Path, items: int) -> None:
     """An iterator that is closed before its end leaves nothing."""
-    work = take_backup(_request(), database.reader_url, store)
+    work = take_backup(request_for(), database.reader_url, store)
     for _ in range(items):
         next(work)
     work.close()
@@ -379,17 +407,6 @@ def _kill(database: Database, which: str) -> None:
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {_OURS} AND {which}",
     )
     wait_for(database, f"SELECT FROM pg_stat_activity WHERE {_OURS} AND {which}", gone=True)
-
-
-def _request() -> BackupRequest:
-    system = whole_system()
-    return BackupRequest(
-        system=system,
-        id=BackupId.new("manual", datetime.now(UTC)),
-        type="manual",
-        created_by="test",
-        selection=frozenset(modules.entries(system)),
-    )
 
 
 def test_a_session_that_has_ended_has_nothing_to_roll_back(database: Database) -> None:

@@ -1,171 +1,157 @@
-"""What a restore costs: five deleted rows beside a full reload, and that beside pg_restore.
+"""What a restore costs: everything into an empty database, and few rows that somebody lost."""
 
-`python -m benchmarks restore` takes 200,000 rows, `python -m benchmarks.restore --rows 1000000`
-as many as named. All times are of one run on one server.
-"""
-
-import argparse
-import subprocess
-import tempfile
-import time
+import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
-from rich.console import Console
-from rich.table import Table
 
-from backup_pipelines import modules
-from backup_pipelines.backup import BackupRequest, take_backup
-from backup_pipelines.backup_id import BackupId, BackupType
-from backup_pipelines.demo.server import EmbeddedServer
-from backup_pipelines.manifest import Manifest
-from backup_pipelines.plan import plan_restore
-from backup_pipelines.postgres.pg_dump import find_pg_dump
-from backup_pipelines.restore import LiveRestore, restore, restore_into_empty
-from backup_pipelines.restoring.selection import Selection
-from backup_pipelines.storage.store import Store
-from backup_pipelines.system import ModuleSpec, System
-from benchmarks.memory import fill
+from benchmarks.bench import Bench, Source, size_of
+from benchmarks.figures import Figure, Grid, Section
+from benchmarks.measuring import Run, in_turns, run
+from benchmarks.page import number
 
-ROWS = 200_000
+# Where in the table somebody deletes rows by mistake.
+_LOST_AT = (0.0001, 0.001, 0.01, 0.1, 0.9)
 
-_MORE = (
-    "CREATE TABLE notes (id bigint PRIMARY KEY, contact_id bigint NOT NULL, body text)",
-    "INSERT INTO notes SELECT id, id, 'note ' || id FROM contacts WHERE id % 2 = 0",
-    "ALTER TABLE notes ADD FOREIGN KEY (contact_id) REFERENCES contacts ON DELETE CASCADE",
-    "CREATE INDEX ON contacts (email)",
-    "CREATE INDEX ON notes (contact_id)",
-)
+_FULL = "ours, proved"
+_SINGLE = "pg_restore --single-transaction"
+_PARALLEL = "pg_restore -j2"
 
-_SYSTEM = System(
-    system="bench",
-    database_url_env="BENCH_DATABASE_URL",
-    modules={"crm": ModuleSpec(tables=["*.*"])},
-)
+_PLAN = "plan of 5 lost rows"
+_FEW = "5 lost rows written back"
+_FEW_SAFE = "5 lost rows written back, safety backup first"
+
+_MB = 1e6
 
 
-class _Bench:
-    """The source database, its store, and the seconds measured so far."""
-
-    def __init__(self, server: EmbeddedServer, folder: Path, rows: int) -> None:
-        self.server = server
-        self.folder = folder
-        self.store = Store((folder / "store").as_uri())
-        self.url = self.empty("source")
-        fill(self.url, rows)
-        self.execute(*_MORE)
-        self.seconds: dict[str, float] = {}
-
-    def empty(self, name: str) -> str:
-        """A new database."""
-        with psycopg.connect(self.server.url(), autocommit=True) as admin:
-            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(f"bench_{name}")))
-        return self.server.url(f"bench_{name}")
-
-    def execute(self, *statements: str) -> None:
-        """Run statements in the source."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            for statement in statements:
-                connection.execute(statement.encode())
-
-    def back_up(self, kind: BackupType = "manual", only: frozenset[str] = frozenset()) -> Manifest:
-        """A backup of the source, or of some of its tables."""
-        request = BackupRequest(
-            system=_SYSTEM,
-            id=BackupId.new(kind, datetime.now(UTC)),
-            type=kind,
-            created_by="benchmark",
-            selection=frozenset(modules.entries(_SYSTEM)),
-            only=only,
-        )
-        *_, sealed = take_backup(request, self.url, self.store)
-        assert isinstance(sealed, Manifest)
-        return sealed
-
-    def timed(self, what: str, work: Callable[[], object]) -> None:
-        """Run it and keep its seconds."""
-        started = time.monotonic()
-        work()
-        self.seconds[what] = time.monotonic() - started
-
-
-def main(rows: int = ROWS) -> None:
-    """Measure everything on an embedded server of its own and print the table."""
-    with tempfile.TemporaryDirectory(prefix="bp-bench-") as folder:
-        server = EmbeddedServer(Path(folder) / "postgres")
-        with server.running():
-            bench = _Bench(server, Path(folder), rows)
-            entry = bench.back_up()
-            _full(bench, entry)
-            _five_rows(bench, entry)
-        server.remove()
-    _show(rows, bench.seconds)
-
-
-def _full(bench: _Bench, entry: Manifest) -> None:
-    pg_dump = find_pg_dump(18)
-    dump = str(bench.folder / "dump")
-    subprocess.run([pg_dump, "-Fd", "-Z1", "-f", dump, bench.url], check=True)
-    for name, option in (("parallel", "-j2"), ("single", "--single-transaction")):
-        url = bench.empty(name)
-        command = [pg_dump.with_name("pg_restore"), option, "-d", url, dump]
-        bench.timed(f"pg_restore {option}", lambda c=command: subprocess.run(c, check=True))
-    url = bench.empty("ours")
-    bench.timed(
-        "full restore, proved",
-        lambda: restore_into_empty(bench.store, entry, url, report=_ignore),
+def measure(bench: Bench) -> Section:
+    """Both kinds of restore."""
+    source = bench.crm(bench.scale)
+    everything = _everything(bench, source)
+    contacts = bench.contacts()
+    few = _few_rows(bench, contacts)
+    bench.forget(contacts)
+    ours, parallel, single = everything[_FULL], everything[_PARALLEL], everything[_SINGLE]
+    title, of_contacts = source.title, f"{contacts.rows:,} rows"
+    whole = few[_FULL]
+    figures = [
+        Figure(f"restore of everything, {title}", ours.seconds, "s", _PARALLEL,
+               parallel.seconds, 1.0),
+        Figure(f"restore of everything in one transaction, {title}", ours.seconds, "s", _SINGLE,
+               single.seconds),
+        Figure(f"CPU of restore, client and server, {title}", ours.cpu, "CPU s", _PARALLEL,
+               parallel.cpu),
+        Figure("peak memory of a restore", ours.peak_bytes / _MB, "MB", goal=400.0),
+        Figure("temporary files of a restore", ours.temp_bytes / _MB, "MB", goal=1.0),
+        Figure(f"{_FEW}, {of_contacts}", few[_FEW].seconds, "s", "full restore of the same",
+               whole.seconds, 0.2),
+        Figure(f"{_FEW_SAFE}, {of_contacts}", few[_FEW_SAFE].seconds, "s",
+               "full restore of the same", whole.seconds),
+        Figure(f"{_PLAN}, {of_contacts}", few[_PLAN].seconds, "s", "full restore of the same",
+               whole.seconds),
+    ]  # fmt: skip
+    grids = (
+        _grid(f"Everything, {title}", everything, ours),
+        _grid(f"Contacts and their notes, {of_contacts}", few, whole),
     )
+    return Section("restore", "Restore", tuple(figures), grids)
 
 
-def _five_rows(bench: _Bench, entry: Manifest) -> None:
-    def live(*, with_safety: bool) -> None:
-        bench.execute("DELETE FROM contacts WHERE id IN (10, 100, 1000, 10000, 100000)")
-        what = "5 rows, safety backup included" if with_safety else "5 rows"
-        if not with_safety:
-            bench.timed(
-                "plan of 5 rows",
-                lambda: plan_restore(
-                    bench.store,
-                    entry,
-                    bench.url,
-                    selection=Selection(),
-                    mode="replace",
-                    report=_ignore,
-                ),
+def _everything(bench: Bench, source: Source) -> dict[str, Run]:
+    print(f"restores of {source.title}", flush=True)
+    store, dump = _backed_up(bench, source), bench.folder / bench.new_name()
+    options = ("--no-sync", "-Fd", "-j2", "-Z", bench.peers.compression)
+    bench.dump(source, *options, keep=dump)
+
+    def theirs(option: str) -> Callable[[int], Run]:
+        program = str(bench.peers.program("pg_restore"))
+        return lambda _: _into_empty(bench, lambda url: [program, option, "-d", url, str(dump)])
+
+    found = in_turns(
+        {_FULL: _ours(bench, store), _PARALLEL: theirs("-j2"), _SINGLE: theirs(_SINGLE.split()[1])},
+        bench.repeats,
+    )
+    shutil.rmtree(dump)
+    shutil.rmtree(store)
+    return found
+
+
+def _few_rows(bench: Bench, source: Source) -> dict[str, Run]:
+    print(f"few rows of {source.title}", flush=True)
+    store = _backed_up(bench, source)
+
+    def act(*words: str) -> Callable[[int], Run]:
+        def lost_and_found(_: int) -> Run:
+            _lose(source)
+            bench.settled()
+            found = run(
+                bench.ours(words[0], store.as_uri(), source.url, *words[1:]),
+                server=bench.server_pid,
             )
-        bench.timed(
-            what,
-            lambda: restore(
-                LiveRestore(entry),
-                bench.url,
-                bench.store,
-                safety=(lambda roots: bench.back_up("safety", roots)) if with_safety else None,
-                report=_ignore,
-            ),
+            if words[0] == "plan":
+                # What was planned only is put back, unmeasured.
+                run(
+                    bench.ours("undo-changes", store.as_uri(), source.url),
+                    server=bench.server_pid,
+                )
+            return found
+
+        return lost_and_found
+
+    found = in_turns(
+        {
+            _FULL: _ours(bench, store),
+            _PLAN: act("plan"),
+            _FEW: act("undo-changes"),
+            _FEW_SAFE: act("undo-changes", "--safety"),
+        },
+        bench.repeats,
+    )
+    shutil.rmtree(store)
+    return found
+
+
+def _backed_up(bench: Bench, source: Source) -> Path:
+    store = bench.folder / bench.new_name()
+    bench.back_up(source, store, output=size_of(store))
+    return store
+
+
+def _ours(bench: Bench, store: Path) -> Callable[[int], Run]:
+    return lambda _: _into_empty(bench, lambda url: bench.ours("restore", store.as_uri(), url))
+
+
+def _into_empty(bench: Bench, command: Callable[[str], list[str]]) -> Run:
+    url = bench.empty_database()
+    try:
+        bench.settled()
+        return run(command(url), server=bench.server_pid)
+    finally:
+        bench.drop(url)
+
+
+def _lose(source: Source) -> None:
+    with psycopg.connect(source.url, autocommit=True) as connection:
+        found = connection.execute("SELECT max(id) FROM contacts").fetchone()
+        assert found is not None
+        places = [max(1, int(found[0] * share)) for share in _LOST_AT]
+        connection.execute("DELETE FROM contacts WHERE id = ANY(%s)", [places])
+
+
+def _grid(title: str, found: dict[str, Run], ours: Run) -> Grid:
+    rows = tuple(
+        (
+            name,
+            number(one.seconds),
+            number(one.seconds / ours.seconds),
+            number(one.client_cpu),
+            number(one.server_cpu),
+            number(one.peak_bytes / _MB),
+            number(one.temp_bytes / _MB),
         )
-
-    live(with_safety=False)
-    live(with_safety=True)
-
-
-def _ignore(message: str) -> None:
-    del message
-
-
-def _show(rows: int, seconds: dict[str, float]) -> None:
-    full = seconds["full restore, proved"]
-    table = Table(title=f"Restores of {rows:,} contacts and their notes")
-    for head in ("", "seconds", "over our full restore"):
-        table.add_column(head, justify="right" if head else "left")
-    for what, taken in seconds.items():
-        table.add_row(what, f"{taken:.2f}", f"{taken / full:.2f}")
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=ROWS)
-    main(parser.parse_args().rows)
+        for name, one in found.items()
+    )
+    heads = ("", "wall s", "over our full restore", "client CPU s", "server CPU s", "peak MB",
+             "temporary files MB")  # fmt: skip
+    return Grid(title, heads, rows)

@@ -1,14 +1,13 @@
 """A table of 2 GB uploaded to an S3 server over HTTP: peak memory, and what overlaps.
 
 The backup runs in a process of its own; requests are seen by a proxy in front of rclone's server,
-the reading of rows by `pg_stat_progress_copy`. `python -m benchmarks.upload --gb 1` takes less.
+the reading of rows by `pg_stat_progress_copy`.
 """
 
-import argparse
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -17,13 +16,15 @@ from pathlib import Path
 
 import psutil
 import psycopg
-from rich.console import Console
-from rich.table import Table
 
-from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines_tests.fix_s3 import rclone
 from backup_pipelines_tests.s3_proxy import Proxy, proxied
+from benchmarks.bench import Bench
+from benchmarks.figures import Figure, Grid, Section
+from benchmarks.measuring import PROJECT, tree_rss
+from benchmarks.page import number
 
+# At 100 times the demo.
 GB = 2.0
 
 READERS = (1, 2)
@@ -61,15 +62,13 @@ class Measured:
     uploads: int
 
 
-def main(gb: float = GB) -> None:
-    """Make the table on an embedded server of its own, back it up, and print what it took."""
-    with tempfile.TemporaryDirectory(prefix="bp-bench-") as folder:
-        server = EmbeddedServer(Path(folder) / "postgres")
-        with server.running():
-            table_bytes = _fill(server.url(), gb)
-            measured = [_measure(server.url(), Path(folder), readers) for readers in READERS]
-        server.remove()
-    _show(table_bytes, measured)
+def measure_all(bench: Bench) -> Section:
+    """One backup of the table by each number of readers: what it holds does not vary."""
+    url = bench.empty_database()
+    table_bytes = _fill(url, GB * bench.scale / 100)
+    measured = [_measure(url, bench.folder / bench.new_name(), readers) for readers in READERS]
+    bench.drop(url)
+    return _section(table_bytes, measured)
 
 
 def _fill(url: str, gb: float) -> int:
@@ -83,30 +82,29 @@ def _fill(url: str, gb: float) -> int:
 
 
 def _measure(url: str, folder: Path, readers: int) -> Measured:
-    place = folder / f"rclone-{readers}"
-    place.mkdir()
-    with rclone(place) as server, proxied(server) as proxy:
+    folder.mkdir()
+    with rclone(folder) as server, proxied(server) as proxy:
         bucket = server.bucket()
-        command = [sys.executable, "-m", "benchmarks.memory", url, f"s3://{bucket}", str(readers)]
+        command = [sys.executable, "-m", "benchmarks.worker", "backup", url, f"s3://{bucket}"]
+        command += ["--readers", str(readers)]
         environment = {**os.environ, **proxy.server.environment()}
         started = time.monotonic()
-        process = subprocess.Popen(
-            command, cwd=Path(__file__).resolve().parent.parent, env=environment
-        )
+        process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL)
         tree, last_read = _watch(process.pid, url)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - started
         if status:
             raise RuntimeError(f"the backup ended with status {status}")
-        uploaded = sum(f.stat().st_size for f in (place / "data").rglob("*") if f.is_file())
+        uploaded = sum(f.stat().st_size for f in (folder / "data").rglob("*") if f.is_file())
         uploads = _uploads(proxy)
+    shutil.rmtree(folder)
     return Measured(
         readers=readers,
         seconds=seconds,
         peak_bytes=usage.ru_maxrss * (1024 if sys.platform == "linux" else 1),
         tree_bytes=tree,
         uploaded_bytes=uploaded,
-        first_upload=uploads[0] - started,
+        first_upload=(uploads or [started])[0] - started,
         last_read=last_read - started,
         uploads_while_reading=sum(moment < last_read for moment in uploads),
         uploads=len(uploads),
@@ -123,11 +121,10 @@ def _watch(pid: int, url: str) -> tuple[int, float]:
             try:
                 if process.status() == psutil.STATUS_ZOMBIE:
                     break
-                tree = (process, *process.children(recursive=True))
-                peak = max(peak, sum(one.memory_info().rss for one in tree))
+                peak = max(peak, tree_rss(process))
             except psutil.Error:
-                # A process of the tree ended meanwhile: the next sample is complete.
-                pass
+                # It ended meanwhile.
+                break
             found = connection.execute(
                 "SELECT count(*) FROM pg_stat_progress_copy WHERE command = 'COPY TO'"
             ).fetchone()
@@ -146,27 +143,28 @@ def _uploads(proxy: Proxy) -> list[float]:
     )
 
 
-def _show(table_bytes: int, measured: Sequence[Measured]) -> None:
-    table = Table(title=f"Upload of a table of {table_bytes / _MB:,.0f} MB, limit {LIMIT_MB} MB")
-    heads = ("readers", "peak MB", "with pg_dump", "uploaded MB", "first upload s", "last row s",
-             "uploads before it", "seconds")  # fmt: skip
-    for head in heads:
-        table.add_column(head, justify="right")
-    for one in measured:
-        table.add_row(
-            str(one.readers),
-            f"{one.peak_bytes / _MB:,.0f}",
-            f"{one.tree_bytes / _MB:,.0f}",
-            f"{one.uploaded_bytes / _MB:,.0f}",
-            f"{one.first_upload:.1f}",
-            f"{one.last_read:.1f}",
+def _section(table_bytes: int, measured: Sequence[Measured]) -> Section:
+    size = f"a table of {table_bytes / _MB:,.0f} MB over HTTP"
+    peak = max(one.peak_bytes for one in measured) / _MB
+    heads = ("", "wall s", "peak MB", "peak MB with pg_dump", "uploaded MB", "first upload after s",
+             "last row read after s", "uploads before it")  # fmt: skip
+    rows = tuple(
+        (
+            f"{one.readers} reader{'s' * (one.readers > 1)}",
+            number(one.seconds),
+            number(one.peak_bytes / _MB),
+            number(one.tree_bytes / _MB),
+            number(one.uploaded_bytes / _MB),
+            number(one.first_upload),
+            number(one.last_read),
             f"{one.uploads_while_reading} of {one.uploads}",
-            f"{one.seconds:.1f}",
         )
-    Console(width=120).print(table)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gb", type=float, default=GB)
-    main(parser.parse_args().gb)
+        for one in measured
+    )
+    return Section(
+        "upload",
+        "Upload to S3",
+        (Figure(f"peak memory of uploading {size}", peak, "MB", goal=LIMIT_MB),),
+        (Grid(size, heads, rows),),
+        runs=1,
+    )

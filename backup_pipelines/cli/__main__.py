@@ -5,6 +5,7 @@ that cost time are made where they are needed: a read must answer in well under 
 """
 
 import io
+import os
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from backup_pipelines import catalog, environment, systems
 from backup_pipelines.cli import archive as cli_archive
 from backup_pipelines.cli import audit as cli_audit
 from backup_pipelines.cli import catalog as cli_catalog
+from backup_pipelines.cli import completion as cli_completion
 from backup_pipelines.cli import csv as cli_csv
 from backup_pipelines.cli import csv_import as cli_csv_import
 from backup_pipelines.cli import encryption as cli_encryption
@@ -28,8 +30,10 @@ from backup_pipelines.cli import modules as cli_modules
 from backup_pipelines.cli import preflight as cli_preflight
 from backup_pipelines.cli import query as cli_query
 from backup_pipelines.cli import restore as cli_restore
+from backup_pipelines.cli import serve as cli_serve
 from backup_pipelines.cli import status as cli_status
 from backup_pipelines.cli import timeline as cli_timeline
+from backup_pipelines.cli import users as cli_users
 from backup_pipelines.cli.jobs import json_option, store_named, store_option, variable
 from backup_pipelines.cli.output import (
     backup_document,
@@ -64,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Its own way of showing itself takes three lines.
         context = getattr(error, "ctx", None)
         path = context.command_path if context else PROGRAM
-        tell(f"{error.format_message().rstrip('.')}; see {path} --help")
+        said = " ".join(error.format_message().split()).rstrip(".")
+        tell(f"{said}; see {path} --help")
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         tell("interrupted; what was unfinished does not count, and the next run clears it away")
@@ -128,7 +133,8 @@ def cli() -> None:
 @cli.command()
 @click.option("--print-url", metavar="SYSTEM", help="Print the application's URL, nothing else.")
 @click.option("--stop", is_flag=True, help="Stop the servers; their data stay.")
-def demo(print_url: str | None, stop: bool) -> None:
+@json_option
+def demo(print_url: str | None, stop: bool, as_json: bool) -> None:
     """Start the embedded PostgreSQL with sample data, and leave it up."""
     from backup_pipelines.demo.databases import Demo
     from backup_pipelines.demo.seed import SYSTEMS
@@ -139,6 +145,9 @@ def demo(print_url: str | None, stop: bool) -> None:
             raise Refused("give either --print-url or --stop: a stopped demo has no URL")
         was_up = embedded.server.is_running()
         embedded.server.stop()
+        if as_json:
+            print_json({"running": False, "was_running": was_up, "urls": {}})
+            return
         print("the demo is stopped" if was_up else "the demo was not up")
         return
     if print_url and not embedded.has(print_url):
@@ -149,6 +158,10 @@ def demo(print_url: str | None, stop: bool) -> None:
             embedded.ensure_system(system)
         # Last: a demo that could not be made must not stay up.
         embedded.server.keep()
+    if as_json:
+        named = [print_url] if print_url else SYSTEMS
+        print_json({"running": True, "urls": {one: embedded.owner_url(one) for one in named}})
+        return
     if print_url:
         print(embedded.owner_url(print_url))
         return
@@ -162,13 +175,18 @@ def demo(print_url: str | None, stop: bool) -> None:
 @cli.command()
 @click.argument("system")
 @click.option("--database-url-env", metavar="VAR", required=True, help="Variable with its URL.")
-def init(system: str, database_url_env: str) -> None:
+@json_option
+def init(system: str, database_url_env: str, as_json: bool) -> None:
     """Write defs/SYSTEM/defs.yaml by reading the database."""
     from backup_pipelines.onboarding.init_system import init_system
+    from backup_pipelines.onboarding.rendering import owner_variable
 
     url = environment.url_of(variable("--database-url-env", database_url_env))
     with progress(f"reading the database of {system}"):
         report = init_system(system, database_url_env, url, environment.defs_folder())
+    if as_json:
+        print_json({**report.document(), "restore_url_env": owner_variable(database_url_env)})
+        return
     print(f"written: {systems.shown(report.path)}")
     print_table(
         ("module", "tables", ""),
@@ -186,6 +204,10 @@ def init(system: str, database_url_env: str) -> None:
         tell(f"warning: {clean(said)}")
         for statement in statements:
             tell(f"  {clean(statement)}")
+    for note in report.notes:
+        tell(f"note: {clean(note)}")
+    print(f"For backups put the URL of a role that only reads into {database_url_env},")
+    print(f"for restores that of the tables' owner into {owner_variable(database_url_env)}.")
     print(f"Read it, change what you like, then: {PROGRAM} preflight {system}")
 
 
@@ -206,7 +228,11 @@ def list_(system: str, which: StoreName, as_json: bool) -> None:
     elif which == "second":
         print(f"the second store of {system} has no backups yet: {PROGRAM} copy {system}")
     else:
-        print(f"{system} has no backups yet; take one: {PROGRAM} backup {system}")
+        # Whoever forgot the variable must not take the demo's folder for the loss of everything.
+        store = environment.store_url()
+        is_set = bool(os.environ.get(environment.BACKUP_STORE_URL))
+        where = store if is_set else f"{store} ({environment.BACKUP_STORE_URL} is not set)"
+        print(f"{system} has no backups in {where}; take one: {PROGRAM} backup {system}")
     cli_audit.note(system, "list", "done", message=count(len(found.backups), "backup"), which=which)
 
 
@@ -254,10 +280,14 @@ for command in (
     cli_timeline.diff,
     cli_audit.audit_,
     cli_status.status,
+    cli_serve.serve,
+    cli_users.users_group,
+    cli_completion.completion,
 ):
     cli.add_command(command)
 for about_files in (cli_csv_import.plan, cli_csv_import.import_):
     cli_csv.csv_group.add_command(about_files)
+cli_completion.attach(cli)
 
 if __name__ == "__main__":
     sys.exit(main())

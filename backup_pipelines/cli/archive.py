@@ -12,6 +12,7 @@ import click
 
 from backup_pipelines import catalog, environment, systems
 from backup_pipelines.cli import audit as cli_audit
+from backup_pipelines.cli import who
 from backup_pipelines.cli.jobs import by_option, json_option, loadable, run_job
 from backup_pipelines.cli.output import (
     print_json,
@@ -50,6 +51,7 @@ def download(
     systems.require_known(system)
     started, named = time.monotonic(), backup
     try:
+        who.require(system, "download", operator)
         store = environment.store()
         entry = catalog.find(store, system, backup)
         named = entry.id

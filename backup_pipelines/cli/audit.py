@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from backup_pipelines import environment, systems
-from backup_pipelines.cli.jobs import json_option, os_user, store_named
+from backup_pipelines.cli import who
+from backup_pipelines.cli.jobs import json_option, store_named
 from backup_pipelines.cli.output import (
     print_json,
     print_table,
@@ -96,7 +97,7 @@ def note(
     happened = Happened(
         operation=operation,
         outcome=outcome,
-        operator=operator or os_user(),
+        operator=who.name(system, operator),
         at=datetime.now(UTC),
         reason=reason,
         message=message,
@@ -148,6 +149,12 @@ def refusals(
                 which=which,
             )
         raise
+
+
+def allow(system: str, operation: str, operator: str | None, which: StoreName = "first") -> None:
+    """Raise NotAllowed, and leave word of it, unless whoever runs the command may do it."""
+    with refusals(system, operation, operator=operator, which=which):
+        who.require(system, operation, operator)
 
 
 def _logged(system: str, happened: Happened) -> str:
@@ -259,4 +266,6 @@ def _print(found: Sequence[Happened]) -> None:
             for one in found
         ],
         numbers=("number", "rows"),
+        statuses=("outcome",),
+        spare=("rows", "number"),
     )

@@ -3,17 +3,24 @@
 Both only read, so that neither needs a run of Dagster; both are in the audit trail.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from backup_pipelines import catalog, environment, systems
 from backup_pipelines.cli import audit as cli_audit
-from backup_pipelines.cli.jobs import by_option, json_option, store_named, store_option
+from backup_pipelines.cli import who
+from backup_pipelines.cli.jobs import (
+    by_option,
+    json_option,
+    store_named,
+    store_option,
+    with_options,
+)
 from backup_pipelines.cli.output import (
     print_json,
     print_table,
@@ -25,25 +32,16 @@ from backup_pipelines.environment import StoreName
 from backup_pipelines.errors import BackupError, Refused
 from backup_pipelines.progress import sparse
 from backup_pipelines.restoring.selection import Selection
-from backup_pipelines.wording import clean, count, size
+from backup_pipelines.wording import clean, count, moment, size
 
 if TYPE_CHECKING:
     from backup_pipelines.csv.export import Exported
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_OPTIONS = (
+_what = with_options(
     click.option("--module", "modules", metavar="M", multiple=True, help="May be repeated."),
     click.option("--table", "tables", metavar="T", multiple=True, help="May be repeated."),
     click.option("--to", "to", metavar="DIR", required=True, help="The folder for the files."),
 )
-
-
-def _what(command: _Command) -> _Command:
-    """The options that say what goes where."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.group("csv")
@@ -168,6 +166,7 @@ def _audited(
     word = _Word()
     note = partial(cli_audit.note, system, name, operator=operator, reason=reason, which=which)
     try:
+        who.require(system, name, operator)
         yield word
     except BackupError as error:
         outcome = "refused" if isinstance(error, Refused) else "failed"
@@ -183,7 +182,7 @@ def _print_files(done: "Exported") -> None:
         numbers=("rows", "size"),
         whole=("file",),
     )
-    at = f"{done.note.snapshot_at:%Y-%m-%d %H:%M:%S} UTC"
+    at = moment(done.note.snapshot_at, seconds=True)
     source = done.note.backup or "the live database"
     print(
         f"{count(len(done.note.files), 'file')} with {count(done.note.rows, 'row')} of {source} "

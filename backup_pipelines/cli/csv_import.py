@@ -2,18 +2,24 @@
 
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from backup_pipelines import environment, systems
 from backup_pipelines.cli import audit as cli_audit
-from backup_pipelines.cli.jobs import Ran, by_option, json_option, loadable, run_job
+from backup_pipelines.cli import who
+from backup_pipelines.cli.jobs import Ran, by_option, json_option, loadable, run_job, with_options
 from backup_pipelines.cli.output import print_facts, print_json, print_table, progress, tell
-from backup_pipelines.cli.restore import confirm_option, reason_option, require_confirm
+from backup_pipelines.cli.restore import (
+    confirm_option,
+    reason_option,
+    refuse_skipping_without_reason,
+    require_confirm,
+)
 from backup_pipelines.csv.null import NULL
 from backup_pipelines.errors import Refused
 from backup_pipelines.progress import sparse
@@ -22,13 +28,11 @@ from backup_pipelines.wording import clean, count
 if TYPE_CHECKING:
     from backup_pipelines.csv.import_report import Document
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
 _COUNTS = ("insert", "update", "unchanged", "rejected")
 
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 
-_OPTIONS = (
+_what = with_options(
     click.option("--from", "source", metavar="PATH", required=True, help="Folder, zip or file."),
     click.option("--module", "modules", metavar="M", multiple=True, help="Only this module."),
     click.option("--table", "tables", metavar="T", multiple=True, help="Only this table."),
@@ -111,13 +115,6 @@ class _Asked:
         return made + (["--problems", self.problems] if self.problems else [])
 
 
-def _what(command: _Command) -> _Command:
-    """The options that say what is imported, and how it is read."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command("plan")
 @click.argument("system")
 @_what
@@ -133,23 +130,19 @@ def plan(system: str, as_json: bool, **what: Any) -> None:
     asked = _Asked(**what)
     loaded = systems.load_system(system)
     with cli_audit.refusals(system, "csv_plan"):
+        who.require(system, "csv_plan", None)
         request, started = asked_import(asked.config()), time.monotonic()
         with (
             progress(f"{system}: validating") as step,
             environment.restore_url(loaded) as url,
             importing.validated(loaded, url, request, sparse(step)) as found,
         ):
-            planned = importing.plan_import(found, url, sparse(step))
-            wanted = Path(asked.problems) if asked.problems else None
-            path = import_report.problems_path(request.source, wanted)
-            written = import_report.write_problems(found, path)
-            seconds = time.monotonic() - started
-            document = import_report.planned_document(found, planned, written, seconds)
+            document = import_report.planned(found, url, asked.problems, started, sparse(step))
     told = import_report.in_words(document)
     cli_audit.note(
         system,
         "csv_plan",
-        "refused" if _stands_against(document) else "done",
+        "refused" if import_report.stands_against(document) else "done",
         message=told,
         plan_hash=document["hash"] or "",
     )
@@ -157,7 +150,7 @@ def plan(system: str, as_json: bool, **what: Any) -> None:
         print_json(document)
     else:
         _print_plan(system, asked, document)
-    if _stands_against(document):
+    if import_report.stands_against(document):
         raise SystemExit(Refused.exit_code)
 
 
@@ -187,8 +180,7 @@ def import_(
     asked = _Asked(**what)
     with cli_audit.refusals(system, "csv_import", operator=operator, reason=reason):
         require_confirm(confirm, f"rows of the live database of {system} will be written")
-        if skip_safety and not reason.strip():
-            raise Refused("--skip-safety needs --reason TEXT: there will be no undo, so say why")
+        refuse_skipping_without_reason(reason, skip_safety=skip_safety)
         loadable(system)
         config = {
             **asked.config(),
@@ -216,10 +208,6 @@ def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _stands_against(document: "Document") -> bool:
-    return bool(document["problems"] or document["refused"])
-
-
 def _print_plan(system: str, asked: _Asked, document: "Document") -> None:
     from backup_pipelines.csv import import_report
 
@@ -243,7 +231,7 @@ def _print_plan(system: str, asked: _Asked, document: "Document") -> None:
             ("problems in", document["problems_file"]),
         ]
     )
-    if _stands_against(document):
+    if import_report.stands_against(document):
         print("This import would be refused.")
     elif document["hash"]:
         words = ["csv", "import", system, *asked.arguments(), "--plan", document["hash"]]

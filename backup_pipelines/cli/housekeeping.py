@@ -91,7 +91,9 @@ def delete(
         print_json({**ran.result, "run_id": ran.run_id})
         return
     objects = count(ran.result["objects"], "object")
-    print(f"{backup}: removed, {objects}, {size(ran.result['bytes'])}")
+    kept = ran.result["kept"]
+    also = f"; {count(kept, 'object')} of it stay for other backups" if kept else ""
+    print(f"{backup}: removed, {objects}, {size(ran.result['bytes'])}{also}")
 
 
 @click.command()
@@ -194,6 +196,7 @@ def _print_plan(document: Mapping[str, Any]) -> None:
         ],
         numbers=("size",),
         whole=("backup",),
+        statuses=("verdict",),
     )
     for backup, how_far in document["unfinished"].items():
         tell(f"unfinished: {clean(backup)}: {clean(how_far)}")
@@ -239,7 +242,7 @@ def _print_reconciled(system: str, document: Mapping[str, Any]) -> None:
     rows += [("not in the catalog", backup, "") for backup in document["unknown_to_catalog"]]
     rows += [("of no backup", one["key"], size(one["size_bytes"])) for one in document["orphans"]]
     if rows:
-        print_table(("found", "which", "how"), rows, whole=("which",))
+        print_table(("found", "which", "how"), rows, whole=("which",), statuses=("found",))
     for backup in document["marked_damaged"]:
         tell(f"marked as damaged, no longer counted by retention: {backup}")
     repaired = document["repaired"]

@@ -3,19 +3,18 @@
 Dagster is imported in one place, after everything that can be refused without it.
 """
 
-import getpass
-import os
 import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
 from backup_pipelines import catalog, encryption, environment, layout, systems
+from backup_pipelines.cli import who
 from backup_pipelines.cli.output import (
     content,
     print_json,
@@ -25,16 +24,19 @@ from backup_pipelines.cli.output import (
 )
 from backup_pipelines.environment import StoreName
 from backup_pipelines.errors import Failed, Refused
+from backup_pipelines.source_load import Allowance
 from backup_pipelines.wording import clean, count, size
 
 if TYPE_CHECKING:
-    from backup_pipelines.drill import DrillResult
+    from backup_pipelines.drill_record import DrillResult
     from backup_pipelines.manifest import Manifest
     from backup_pipelines.storage.store import Store
     from backup_pipelines.system import System
 
 # How launch.run_job tells that Ctrl-C ended the run, which Dagster does not raise again.
 _INTERRUPTED = "the run was interrupted"
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -47,6 +49,17 @@ store_option = click.option(
     help="Read from the second store.",
 )
 by_option = click.option("--as", "operator", metavar="WHO", help="Who does it, if not the OS user.")
+
+
+def with_options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """A decorator with several options, in the order of the help."""
+
+    def decorated(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
 
 
 def variable(option: str, name: str) -> str:
@@ -70,6 +83,21 @@ def variable(option: str, name: str) -> str:
     type=click.Choice(get_args(layout.Format)),
     help="How rows are written, if not as the YAML says.",
 )
+@click.option(
+    "--full-copy", is_flag=True, help="Write every part anew, also what earlier backups hold."
+)
+@click.option(
+    "--max-connections",
+    type=int,
+    metavar="N",
+    help="How many sessions it may have on the database at once, 2 or more.",
+)
+@click.option(
+    "--throttle",
+    type=float,
+    metavar="MB",
+    help="How many MB of rows it may read a second; 0 is as fast as it goes.",
+)
 @by_option
 @json_option
 def backup(
@@ -78,6 +106,9 @@ def backup(
     label: str,
     reason: str,
     written_as: layout.Format | None,
+    full_copy: bool,
+    max_connections: int | None,
+    throttle: float | None,
     operator: str | None,
     as_json: bool,
 ) -> None:
@@ -85,6 +116,7 @@ def backup(
     from backup_pipelines.modules import select_modules
 
     chosen = loadable(system)
+    Allowance.of(max_connections, throttle or 0)
     selection = select_modules(chosen, modules) if modules else frozenset()
     store = environment.store()
 
@@ -94,9 +126,15 @@ def backup(
         known = partitions.entry_keys(chosen)
         return [key for key, entry in known.items() if entry in selection]
 
-    config = {"label": label, "reason": reason}
+    config: dict[str, Any] = {"label": label, "reason": reason}
     if written_as:
         config["format"] = written_as
+    if full_copy:
+        config["full_copy"] = True
+    if max_connections is not None:
+        config["max_connections"] = max_connections
+    if throttle is not None:
+        config["throttle"] = throttle
     ran = run_job(system, "backup", config, "backing up", operator, assets)
     entry = catalog.load(store, system, ran.backup_id)
     for warning in entry.warnings:
@@ -104,7 +142,8 @@ def backup(
     if as_json:
         print_json({**catalog.row(entry), "run_id": ran.run_id})
         return
-    print(f"{entry.id}: {content(entry)}, {entry.seconds:.1f} s")
+    new = f", {size(entry.added_bytes)} of it new" if entry.reuse else ""
+    print(f"{entry.id}: {content(entry)}{new}, {entry.seconds:.1f} s")
 
 
 @click.command()
@@ -191,8 +230,12 @@ def run_job(
     assets: Callable[[], Sequence[Any]] = tuple,
 ) -> Ran:
     """Run the system's job of that name in the Dagster instance; raises what it failed with."""
-    started = time.monotonic()
-    job = f"{system}_{verb}"
+    # That module needs this one to be loaded.
+    from backup_pipelines.cli import audit as cli_audit
+
+    started, job = time.monotonic(), f"{system}_{verb}"
+    with cli_audit.refusals(system, verb, operator=operator):
+        identity = who.proved(systems.load_system(system), operator)
     # Whatever a library prints meanwhile is no result.
     with (
         progress(f"{system}: {title}") as step,
@@ -205,7 +248,8 @@ def run_job(
         outcome = launch.run_job(
             job,
             run_config=launch.op_config(job, **config),
-            tags={operators.OPERATOR_TAG: operator or os_user()},
+            tags={operators.OPERATOR_TAG: operator or who.os_user()},
+            identity=identity,
             asset_selection=assets(),
             on_event=step,
         )
@@ -234,21 +278,12 @@ def loadable(name: str) -> "System":
     return found or systems.load_system(name)
 
 
-def os_user() -> str:
-    """The name of the user of this process."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        # A container's user may have no name.
-        return f"uid {os.getuid()}"
-
-
 def _drill_record(store: "Store", entry: "Manifest") -> "DrillResult":
     """The record that the drill has just left in the store."""
-    from backup_pipelines.drill import DrillResult
+    from backup_pipelines import drill_record
 
-    prefix = f"{layout.drills_prefix(entry.system)}{entry.id}/"
-    newest = max((found.key for found in store.objects(prefix)), default=None)
+    newest = drill_record.newest_of(store, entry.system, entry.id)
     if newest is None:
+        prefix = f"{layout.drills_prefix(entry.system)}{entry.id}/"
         raise Failed(f"the drill of {entry.id} left no record under {store.uri(prefix)}")
-    return DrillResult.model_validate_json(store.get(newest))
+    return newest

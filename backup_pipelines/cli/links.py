@@ -6,6 +6,7 @@ import click
 
 from backup_pipelines import catalog, systems
 from backup_pipelines.cli import audit as cli_audit
+from backup_pipelines.cli import who
 from backup_pipelines.cli.jobs import by_option, json_option, store_named, store_option
 from backup_pipelines.cli.output import (
     print_json,
@@ -15,7 +16,7 @@ from backup_pipelines.cli.restore import reason_option
 from backup_pipelines.copies import links
 from backup_pipelines.environment import StoreName
 from backup_pipelines.errors import BackupError, Refused
-from backup_pipelines.wording import clean, count, size
+from backup_pipelines.wording import clean, count, moment, size
 
 
 @click.command()
@@ -44,6 +45,7 @@ def link(
     named = backup
     note = partial(cli_audit.note, system, "link", operator=operator, reason=reason, which=which)
     try:
+        who.require(system, "link", operator)
         lifetime = links.parse_lifetime(expires)
         store = store_named(system, which)
         entry = catalog.find(store, system, backup)
@@ -64,7 +66,7 @@ def link(
         print(f"# {clean(one.what)}{about}, {one.key}")
         print(one.url)
     tell(
-        f"{count(len(made.links), 'link')} until {made.until:%Y-%m-%d %H:%M:%S} UTC: {links.SECRET}"
+        f"{count(len(made.links), 'link')} until {moment(made.until, seconds=True)}: {links.SECRET}"
     )
     if made.is_encrypted:
         tell(links.ENCRYPTED)

@@ -32,6 +32,7 @@ def modules(system: str, operator: str | None, as_json: bool) -> int:
     """
     from backup_pipelines import module_cards
 
+    cli_audit.allow(system, "modules", operator)
     loaded, store = systems.load_system(system), environment.store()
     with progress(f"{system}: counting live records"):
         live, problem = _live_rows(loaded)

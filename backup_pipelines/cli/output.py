@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from typing import TypedDict
 
 from backup_pipelines import catalog, encryption
+from backup_pipelines.cli import tables
+from backup_pipelines.cli.tables import Form, Screen
 from backup_pipelines.manifest import Manifest, Table
-from backup_pipelines.wording import age, clean, count, size
+from backup_pipelines.wording import age, clean, count, moment, size
 
 Tell = Callable[[str], None]
 
@@ -20,11 +22,6 @@ class _Module(TypedDict):
     tables_count: int
     records_count: int
     size_bytes: int
-
-
-_GAP = "  "
-_NARROWEST = 8
-_ELLIPSIS = "…"
 
 
 def print_json(value: object) -> None:
@@ -37,36 +34,48 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def screen() -> Screen:
+    """What stdout is: its width on a terminal, and whether colours may be used."""
+    if not sys.stdout.isatty():
+        return Screen()
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "dumb") == "dumb"
+    return Screen(shutil.get_terminal_size().columns, not plain)
+
+
+def painted(text: str, status: str) -> str:
+    """The text in the colour of a status, where stdout shows colours."""
+    return screen().painted(text, status)
+
+
 def print_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[object]],
     *,
     numbers: Collection[str] = (),
     whole: Collection[str] = (),
+    statuses: Collection[str] = (),
+    spare: Sequence[str] = (),
 ) -> None:
-    """Print rows under their headings; a narrow terminal cuts the widest columns.
-
-    `numbers` go to the right; `whole` columns, which people copy, are never cut.
-    """
-    cells = [[clean(cell) for cell in row] for row in rows]
-    # Empty columns tell nothing, and take the room of others.
-    used = [i for i in range(len(columns)) if not cells or any(row[i] for row in cells)]
-    lines = [[columns[i] for i in used], *([row[i] for i in used] for row in cells)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    headings = lines[0]
-    _fit(widths, [heading in (*whole, *numbers) for heading in headings], _width())
-    for line in lines:
-        parts = [
-            _cell(text, width, heading in numbers)
-            for text, width, heading in zip(line, widths, headings, strict=True)
-        ]
-        print(_GAP.join(parts).rstrip())
+    """Print rows under their headings, as wide as the terminal; `tables.Form` tells the rest."""
+    form = Form(numbers, whole, statuses, spare)
+    for line in tables.table(columns, rows, form, screen()):
+        print(line)
 
 
 def content(entry: Manifest) -> str:
     """How much a backup holds."""
     tables, rows = count(entry.tables_count, "table"), count(entry.records_count, "row")
     return f"{tables}, {rows}, {size(entry.size_bytes)}"
+
+
+def _new_in(entry: Manifest) -> str:
+    """What was written for this backup, where it names parts of earlier ones."""
+    if entry.reuse is None:
+        return ""
+    parts = count(entry.reuse.parts, "part")
+    return (
+        f"{size(entry.added_bytes)}; {parts} of earlier backups, compared with {entry.reuse.backup}"
+    )
 
 
 def print_backups(found: Sequence[Manifest], known: catalog.States = catalog.NOTHING_KNOWN) -> None:
@@ -91,6 +100,8 @@ def print_backups(found: Sequence[Manifest], known: catalog.States = catalog.NOT
         ],
         numbers=("tables", "rows", "size"),
         whole=("backup",),
+        statuses=("status",),
+        spare=("label", "by", "module", "pinned", "tables"),
     )
 
 
@@ -102,21 +113,23 @@ def print_backup(entry: Manifest, known: catalog.States = catalog.NOTHING_KNOWN)
         [
             ("backup", entry.id),
             ("status", described.status),
-            ("verified", verified_at and f"{verified_at:%Y-%m-%d %H:%M:%S} UTC"),
+            ("verified", verified_at and moment(verified_at, seconds=True)),
             ("pinned", "yes" if described.pinned else ""),
             ("label", entry.label),
-            ("created", f"{entry.created_at:%Y-%m-%d %H:%M:%S} UTC, {age(entry.created_at)}"),
-            ("snapshot", f"{entry.snapshot_at:%Y-%m-%d %H:%M:%S} UTC"),
+            ("created", f"{moment(entry.created_at, seconds=True)}, {age(entry.created_at)}"),
+            ("snapshot", moment(entry.snapshot_at, seconds=True)),
             ("by", entry.created_by),
             ("reason", entry.reason),
             ("scope", entry.scope),
             ("content", content(entry)),
+            ("new in it", _new_in(entry)),
             ("sequences", len(entry.sequences)),
             ("encrypted", encryption.in_words(entry)),
             ("copy of", next(reversed(entry.copy_of), "")),
             ("database", f"{entry.database}, PostgreSQL {entry.server_version // 10000}"),
             ("run", entry.run_id),
-        ]
+        ],
+        status="status",
     )
     print()
     print_table(
@@ -204,12 +217,10 @@ def _table(table: Table) -> Mapping[str, object]:
     }
 
 
-def print_facts(facts: Sequence[tuple[str, object]]) -> None:
-    """Print names and values, without the empty ones."""
-    there = [(name, clean(value)) for name, value in facts if value not in ("", None)]
-    width = max((len(name) for name, _ in there), default=0)
-    for name, value in there:
-        print(f"{name:<{width}}{_GAP}{value}")
+def print_facts(facts: Sequence[tuple[str, object]], *, status: str = "") -> None:
+    """Print names and values, without the empty ones; that of `status` in its colour."""
+    for line in tables.facts(facts, screen(), status=status):
+        print(line)
 
 
 @contextmanager
@@ -220,42 +231,7 @@ def progress(title: str) -> Generator[Tell, None, None]:
         yield tell
         return
     # Its import takes a tenth of a second, which only those pay who look at it.
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.table import Column
+    from backup_pipelines.cli.live import shown
 
-    room = Column(no_wrap=True, overflow="ellipsis")
-    bar = Progress(
-        SpinnerColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False, table_column=room),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task(clean(title), total=None)
-        yield lambda line: bar.update(task, description=clean(line))
-
-
-def _width() -> int | None:
-    """Columns of the terminal; None where the output goes to a file or a pipe."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def _fit(widths: list[int], whole: Sequence[bool], room: int | None) -> None:
-    """Narrow the widest columns that may be cut, until all fit or none is wide."""
-    if room is None:
-        return
-    room -= len(_GAP) * (len(widths) - 1)
-    may = [i for i, uncut in enumerate(whole) if not uncut]
-    while sum(widths) > room and may:
-        widest = max(may, key=lambda i: widths[i])
-        if widths[widest] <= _NARROWEST:
-            return
-        widths[widest] -= 1
-
-
-def _cell(text: str, width: int, to_the_right: bool) -> str:
-    if len(text) > width:
-        text = text[: width - 1] + _ELLIPSIS
-    return text.rjust(width) if to_the_right else text.ljust(width)
+    with shown(title) as show:
+        yield show

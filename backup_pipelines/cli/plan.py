@@ -11,7 +11,7 @@ from backup_pipelines.cli.output import (
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.restoring import restore_report
 from backup_pipelines.restoring.restore_report import COUNTS, Document
-from backup_pipelines.wording import clean, count
+from backup_pipelines.wording import clean, count, counts
 
 
 def print_plan(document: Document) -> None:
@@ -45,8 +45,10 @@ def print_tables(document: Document) -> None:
     shown = [
         table
         for table in document["tables"]
-        if table["insert"] or table["update"] or table["delete"]
+        if table["insert"] or table["update"] or table["delete"] or table.get("creates")
     ]
+    for line in restore_report.creations(document):
+        print(clean(line))
     if shown:
         print_table(
             ("table", *COUNTS, "changed columns"),
@@ -101,7 +103,7 @@ def print_undo(system: str, document: Document) -> None:
 
 
 def _columns(table: Document) -> str:
-    return ", ".join(f"{name} ({rows:,})" for name, rows in table["changed_columns"].items())
+    return counts(table["changed_columns"])
 
 
 def _about(document: Document) -> str:

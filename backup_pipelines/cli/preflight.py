@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backup_pipelines.cli.jobs import json_option
-from backup_pipelines.cli.output import print_json, progress
+from backup_pipelines.cli.output import painted, print_json, progress
 from backup_pipelines.wording import clean, count
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def preflight(system: str, as_json: bool) -> int:
         _print(found.lines)
         print()
         print(_verdict(found))
+        if found.is_ready:
+            print(f"Take it: backup-pipelines backup {clean(found.system)}")
     return 0 if found.is_ready else _NOT_READY
 
 
@@ -41,7 +43,8 @@ def _print(lines: "Sequence[Line]") -> None:
     """Each in full: what is wrong has statements to copy."""
     width = max(len(line.check) for line in lines)
     for line in lines:
-        print(f"{line.status:<7}  {line.check:<{width}}  {clean(line.found)}")
+        status = painted(f"{line.status:<7}", line.status)
+        print(f"{status}  {line.check:<{width}}  {clean(line.found)}")
         if line.advice:
             print(f"{'':<7}  {'':<{width}}  {clean(line.advice)}")
 
@@ -52,5 +55,5 @@ def _verdict(found: "Preflight") -> str:
     also = f", {count(warnings, 'warning')}" if warnings else ""
     if wrong:
         things = "1 thing is wrong" if wrong == 1 else f"{wrong} things are wrong"
-        return f"{found.system}: NOT ready for a backup: {things}{also}"
-    return f"{found.system}: ready for a backup{also}"
+        return f"{found.system}: {painted('NOT ready for a backup', 'NOT ready')}: {things}{also}"
+    return f"{found.system}: {painted('ready for a backup', 'ready')}{also}"

@@ -67,6 +67,7 @@ def query(
     if as_csv and as_json:
         raise Refused("give either --csv or --json")
     systems.require_known(system)
+    cli_audit.allow(system, "query", operator, which)
     started, store = time.monotonic(), store_named(system, which)
     entries, many = chosen(store, system, backup)
     limit, found = rows if as_csv else rows or _ROWS, list["Row"]()

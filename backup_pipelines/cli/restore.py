@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from backup_pipelines import catalog, environment, systems
 from backup_pipelines.cli import audit as cli_audit
 from backup_pipelines.cli import masked as cli_masked
+from backup_pipelines.cli import who
 from backup_pipelines.cli.jobs import (
     by_option,
     json_option,
@@ -20,6 +21,7 @@ from backup_pipelines.cli.jobs import (
     store_named,
     store_option,
     variable,
+    with_options,
 )
 from backup_pipelines.cli.output import (
     print_json,
@@ -35,12 +37,10 @@ if TYPE_CHECKING:
     from backup_pipelines.restoring.restore_report import Document
     from backup_pipelines.system import System
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
 _PROGRAM = "backup-pipelines"
 _CONFIRM = "CONFIRM"
 
-_OPTIONS = (
+_what = with_options(
     click.option("--module", "modules", metavar="M", multiple=True, help="Only this module."),
     click.option("--table", "tables", metavar="T", multiple=True, help="Only this table."),
     click.option("--key", metavar="PK", help="Only the record with this primary key."),
@@ -103,13 +103,6 @@ class _Asked:
         return made + (["--into", self.into] if self.into else [])
 
 
-def _what(command: _Command) -> _Command:
-    """The options that say what is restored."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command()
 @click.argument("system")
 @click.argument("backup")
@@ -124,6 +117,7 @@ def plan(system: str, backup: str, as_json: bool, **what: Any) -> None:
     systems.require_known(system)
     loaded = systems.load_system(system)
     with cli_audit.refusals(system, "plan", backup=backup, which=asked.which):
+        who.require(system, "plan", None)
         entry = catalog.find(store_named(system, asked.which), system, backup)
         select(entry, asked.selection)
         title = f"{system}: planning {entry.id}"
@@ -242,8 +236,7 @@ def _refuse_unsafe(
     if asked.into:
         environment.url_of(variable("--into", asked.into))
     require_confirm(confirm, f"rows of {where} will be written")
-    if skip_safety and not reason.strip():
-        raise Refused("--skip-safety needs --reason TEXT: there will be no undo, so say why")
+    refuse_skipping_without_reason(reason, skip_safety=skip_safety)
 
 
 def _is_empty_target(asked: _Asked, *, skip_safety: bool, masked: bool) -> bool:
@@ -267,6 +260,12 @@ def require_confirm(confirm: str | None, what: str) -> None:
     """Refuse without the typed word; `what` says what it is about."""
     if confirm != _CONFIRM:
         raise Refused(f"{what}: add --confirm {_CONFIRM}")
+
+
+def refuse_skipping_without_reason(reason: str, *, skip_safety: bool) -> None:
+    """Refuse to take no safety backup for no reason."""
+    if skip_safety and not reason.strip():
+        raise Refused("--skip-safety needs --reason TEXT: there will be no undo, so say why")
 
 
 @contextmanager
@@ -301,7 +300,7 @@ def _is_empty(url: str, asked: _Asked) -> bool:
     from backup_pipelines.postgres.connection import connected
     from backup_pipelines.postgres.introspect import list_tables
 
-    with connected(url, what=f"the database of {asked.into}") as connection:
+    with connected(url, what=f"the database of {asked.into}", doing="plan") as connection:
         if list_tables(connection):
             return False
     if not asked.is_whole:

@@ -10,13 +10,14 @@ import click
 from backup_pipelines import environment, systems
 from backup_pipelines.cli.jobs import json_option
 from backup_pipelines.cli.output import (
+    painted,
     print_facts,
     print_json,
     print_table,
 )
 from backup_pipelines.errors import Refused
 from backup_pipelines.health.finding import span
-from backup_pipelines.wording import age, clean, count, size
+from backup_pipelines.wording import age, clean, count, moment, size
 
 if TYPE_CHECKING:
     from backup_pipelines.health.finding import Finding
@@ -34,8 +35,6 @@ _UNHEALTHY = 1
 @click.option("--metrics", "as_metrics", is_flag=True, help="Print OpenMetrics text.")
 def status(system: str | None, as_json: bool, as_metrics: bool) -> int:
     """Tell how the backups of SYSTEM, or of all, are; exit code 1 if a guard is red."""
-    from backup_pipelines.health import metrics
-
     if as_json and as_metrics:
         raise Refused("give either --json or --metrics")
     chosen = [systems.load_system(system)] if system else list(systems.load_systems().values())
@@ -45,6 +44,8 @@ def status(system: str | None, as_json: bool, as_metrics: bool) -> int:
         documents = [health.document() for health in found]
         print_json(documents[0] if system else documents)
     elif as_metrics:
+        from backup_pipelines.health import metrics
+
         print(metrics.render(found, now), end="")
     else:
         for number, health in enumerate(found):
@@ -58,10 +59,13 @@ def _assess(store: "Store", system: "System", now: datetime) -> "Health":
     """The health, with a look at the database where its URL is known here."""
     from backup_pipelines.health import second_look
     from backup_pipelines.health.health import assess
-    from backup_pipelines.health.live_look import look
 
-    url = os.environ.get(system.database_url_env)
-    live = look(system, url) if url else None
+    url, live = os.environ.get(system.database_url_env), None
+    if url:
+        # Its import of a driver takes longer than all the rest.
+        from backup_pipelines.health.live_look import look
+
+        live = look(system, url)
     second = second_look.look(system, lambda: environment.second_store(system))
     return assess(store, system, now, live, second)
 
@@ -70,7 +74,8 @@ def _print(health: "Health") -> None:
     errors, alerts = len(health.red), len(health.alerts)
     verdict = "healthy" if health.healthy else f"NOT healthy: {count(errors, 'error')}"
     warnings = f", {count(alerts - errors, 'warning')}" if alerts > errors else ""
-    print(f"{health.system}: {verdict}{warnings}")
+    shown = painted(verdict, "healthy" if health.healthy else "NOT healthy")
+    print(f"{health.system}: {shown}{warnings}")
     print_facts(
         [
             ("last backup", _last_backup(health)),
@@ -91,6 +96,7 @@ def _print(health: "Health") -> None:
         ("guard", "status", "found"),
         [(finding.guard, finding.status, finding.message) for finding in health.findings],
         whole=("guard", "status"),
+        statuses=("status",),
     )
     _print_alerts(health.alerts)
 
@@ -99,7 +105,8 @@ def _print_alerts(alerts: "Sequence[Finding]") -> None:
     """Each in full, with what to do: the table above is cut to the terminal."""
     for finding in alerts:
         print()
-        print(f"{finding.status}: {finding.guard}: {clean(finding.message)}")
+        status = painted(finding.status, finding.status)
+        print(f"{status}: {finding.guard}: {clean(finding.message)}")
         if finding.advice:
             print(f"  {clean(finding.advice)}")
 
@@ -185,5 +192,5 @@ def _schedule(health: "Health") -> str:
 
 
 def _due(at: datetime, now: datetime) -> str:
-    when = f"{at:%Y-%m-%d %H:%M} UTC"
+    when = moment(at)
     return f"next {when}" if at > now else f"due since {when}"

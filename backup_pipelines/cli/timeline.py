@@ -19,7 +19,7 @@ from backup_pipelines.cli.output import (
 )
 from backup_pipelines.environment import StoreName
 from backup_pipelines.progress import sparse
-from backup_pipelines.wording import clean, count
+from backup_pipelines.wording import clean, count, counts
 
 if TYPE_CHECKING:
     from backup_pipelines.system import System
@@ -53,6 +53,7 @@ def history(
     from backup_pipelines.timeline import moments, reports
 
     systems.require_known(system)
+    cli_audit.allow(system, "history", operator, which)
     store = store_named(system, which)
     with progress(f"{system}: following {', '.join(key)} of {table}") as step:
         entries = moments.completed(store, system, tell)
@@ -124,6 +125,7 @@ def diff(
     from backup_pipelines.timeline import difference_file, reports
 
     systems.require_known(system)
+    cli_audit.allow(system, "diff", operator, which)
     started, file = time.monotonic(), Path(to) if to else None
     if file is not None:
         difference_file.refuse_existing(file)
@@ -198,4 +200,4 @@ def _print_rows(table: "TableDifference", rows: "Sequence[RowDifference]") -> No
 
 
 def _columns(table: "TableDifference") -> str:
-    return ", ".join(f"{name} ({rows:,})" for name, rows in table.changed_columns.items())
+    return counts(table.changed_columns)

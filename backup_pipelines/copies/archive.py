@@ -10,17 +10,17 @@ import hashlib
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import IO
 
 from backup_pipelines import layout, manifest
 from backup_pipelines.errors import Damaged, Failed, Refused
 from backup_pipelines.manifest import DdlSection, Document, Manifest, Part
-from backup_pipelines.progress import Report
+from backup_pipelines.pace import Amount
+from backup_pipelines.progress import Meter, Report
 from backup_pipelines.storage.store import Store
 
 RECOVERY = "RECOVERY.txt"
@@ -83,8 +83,7 @@ class Downloaded:
 def objects_of(entry: Manifest) -> Mapping[str, DdlSection | Part | Document]:
     """What a manifest names, by key; raises Damaged for a key that no backup of its system has."""
     found: dict[str, DdlSection | Part | Document] = {}
-    parts = chain.from_iterable(table.parts for table in entry.tables)
-    for one in (*entry.documents, *entry.ddl, *parts):
+    for one in entry.objects:
         if not layout.is_content_key(entry.system, one.key):
             raise Damaged(
                 f"the manifest of {entry.id} names {one.key}, which is no object of "
@@ -116,6 +115,11 @@ def download(store: Store, entry: Manifest, to: Path, *, report: Report) -> Down
     Raises Refused when `to` exists, its disk is too small or another download writes it; Damaged
     when an object is not as the manifest says. Until all is written it is called `to`.part.
     """
+    _refuse_existing(to)
+    if not to.parent.is_dir():
+        raise Refused(
+            f"{to} cannot be written: make the folder {to.parent} first, or choose another"
+        )
     key = layout.manifest_key(entry.system, entry.id)
     document = store.get(key)
     content = members(manifest.parse(document, key), document)
@@ -125,9 +129,12 @@ def download(store: Store, entry: Manifest, to: Path, *, report: Report) -> Down
         kept, start = _kept(out, content, to)
         out.truncate(start)
         out.seek(start)
-        for member in content[kept:]:
-            _write(store, member, out, lambda done: report(_so_far(done, total)))
-        out.write(END)
+        title = f"{entry.system}: downloading"
+        with Meter(title, report, Amount(bytes=total), already=Amount(bytes=start)) as meter:
+            for member in content[kept:]:
+                _write(store, member, out, meter)
+            out.write(END)
+            meter.add(bytes=len(END))
         out.flush()
         os.fsync(out.fileno())
         # Again, since it has taken a while.
@@ -163,7 +170,7 @@ def _header(entry: Manifest, name: str, size: int) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT)
 
 
-def _write(store: Store, member: Member, out: IO[bytes], step: Callable[[int], None]) -> None:
+def _write(store: Store, member: Member, out: IO[bytes], meter: Meter) -> None:
     out.write(member.header)
     digest, size = hashlib.sha256(), 0
     for chunk in store.chunks(member.name) if member.data is None else (member.data,):
@@ -173,13 +180,14 @@ def _write(store: Store, member: Member, out: IO[bytes], step: Callable[[int], N
             break
         digest.update(chunk)
         out.write(chunk)
-        step(out.tell())
+        meter.add(bytes=len(chunk), what=member.name)
     if (size, digest.hexdigest()) != (member.size_bytes, member.sha256):
         raise Damaged(
             f"{store.uri(member.name)} is not as the manifest says, by size or sha256: the backup "
             "is damaged, and no archive was made"
         )
     out.write(member.padding)
+    meter.add(bytes=member.span - size)
 
 
 def _kept(out: IO[bytes], content: list[Member], to: Path) -> tuple[int, int]:
@@ -257,7 +265,3 @@ def _refuse_existing(to: Path) -> None:
 
 def _part_of(to: Path) -> Path:
     return to.with_name(to.name + PART_SUFFIX)
-
-
-def _so_far(done: int, total: int) -> str:
-    return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"

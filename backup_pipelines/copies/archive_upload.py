@@ -13,9 +13,10 @@ from backup_pipelines.backup_id import BackupId
 from backup_pipelines.copies import json_document
 from backup_pipelines.copies.archive import END, RECOVERY, objects_of, pieces
 from backup_pipelines.errors import BackupError, Damaged, Refused
-from backup_pipelines.exporting import leftovers
+from backup_pipelines.exporting import leftovers, sealing
 from backup_pipelines.manifest import DdlSection, Document, Manifest, Part
-from backup_pipelines.progress import Report
+from backup_pipelines.pace import Amount
+from backup_pipelines.progress import Meter, Report
 from backup_pipelines.retention import removal
 from backup_pipelines.storage.store import Store
 
@@ -51,7 +52,6 @@ class _Archive:
 class _Work:
     store: Store
     archive: _Archive
-    report: Report
     written: list[str] = field(default_factory=list[str])
     kept: int = 0
 
@@ -66,21 +66,22 @@ def upload(store: Store, system: str, file: Path, *, operator: str, report: Repo
     with _opened(file) as archive:
         entry = archive.entry
         _refuse_unfit(store, system, entry, file)
-        work = _Work(store, archive, report)
+        work = _Work(store, archive)
         objects = objects_of(entry)
         try:
             if not store.exists(layout.started_key(system, entry.id)):
                 leftovers.mark_started(store, system, entry.id, operator)
                 work.written.append(layout.started_key(system, entry.id))
-            for number, (key, one) in enumerate(objects.items(), start=1):
-                _put(work, key, one)
-                report(f"{number:,} of {len(objects):,} objects")
+            total = Amount(bytes=sum(one.size_bytes for one in objects.values()))
+            with Meter(f"{system}: uploading", report, total) as meter:
+                for key, one in objects.items():
+                    _put(work, key, one, meter)
             # Before the manifest, so that one that is not whole never was a backup.
             result = verify.verify(store, entry, report=report)
         except (Refused, Damaged):
             _take_back(work)
             raise
-        store.put_new(layout.manifest_key(system, entry.id), archive.document)
+        sealing.seal(store, entry, archive.document)
         verify.remember(store, entry, None, operator=operator)
     return Uploaded(entry, result.objects, result.bytes, work.kept)
 
@@ -102,11 +103,12 @@ def _refuse_unfit(store: Store, system: str, entry: Manifest, file: Path) -> Non
         )
 
 
-def _put(work: _Work, key: str, one: DdlSection | Part | Document) -> None:
+def _put(work: _Work, key: str, one: DdlSection | Part | Document, meter: Meter) -> None:
     store, entry = work.store, work.archive.entry
     if store.exists(key):
         if store.checksum(key) == (one.size_bytes, one.sha256):
             work.kept += 1
+            meter.add(bytes=one.size_bytes, what=key)
             return
         own = layout.backup_prefix(entry.system, entry.id)
         if not key.startswith(own) or key in removal.in_use(store, entry.system, own, but=entry.id):
@@ -121,6 +123,7 @@ def _put(work: _Work, key: str, one: DdlSection | Part | Document) -> None:
     with store.writer(key) as out:
         for piece in pieces(stream, one.size_bytes):
             out.write(piece)
+            meter.add(bytes=len(piece), what=key)
         if (out.size_bytes, out.sha256) != (one.size_bytes, one.sha256):
             raise Damaged(f"the archive is damaged: {key} has other bytes than its manifest says")
     work.written.append(key)

@@ -5,19 +5,19 @@ Whatever goes wrong with the second store stays there: the first is only read.
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from backup_pipelines import catalog, layout, manifest, state_log, verify
-from backup_pipelines.catalog import Listing
 from backup_pipelines.copies.archive import objects_of
+from backup_pipelines.copies.lacking import lacking
 from backup_pipelines.errors import Damaged, Failed
-from backup_pipelines.exporting import leftovers
+from backup_pipelines.exporting import leftovers, sealing
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.progress import Report
+from backup_pipelines.pace import Amount
+from backup_pipelines.progress import Meter, Report
 from backup_pipelines.retention import removal
-from backup_pipelines.retention.policy import Held, decide
-from backup_pipelines.retention.prune import Pruned, held, prune
+from backup_pipelines.retention.prune import Pruned, prune
 from backup_pipelines.scheduling import rotation
 from backup_pipelines.settings import RetentionSpec
 from backup_pipelines.storage.reading import read_again, read_back
@@ -47,19 +47,6 @@ class Copied:
     """Why the first store's own objects cannot be copied."""
 
 
-def lacking(first: Listing, second: Listing, rule: RetentionSpec, now: datetime) -> list[Manifest]:
-    """The good backups of the first store that the second should have and lacks, newest first.
-
-    A copy that was found damaged is one that it lacks.
-    """
-    there = {one.manifest.id for one in second.entries if one.status == "completed"}
-    both = {one.id: one for one in held(first, {})}
-    for one in held(second, {}):
-        both[one.id] = _joined(both.get(one.id, one), one)
-    kept = {verdict.id for verdict in decide(rule, list(both.values()), now) if verdict.keep}
-    return [entry for entry in first.good if entry.id in kept - there]
-
-
 def copy_missing(
     first: Store,
     second: Store,
@@ -79,7 +66,9 @@ def copy_missing(
     # Of what is half removed there nobody could tell what belongs to the new copy.
     removal.resume(second, name, operator=operator, report=report, sealed=False)
     plan = lacking(catalog.listing(first, name), catalog.listing(second, name), rule, at)
-    for entry in plan:
+    for number, entry in enumerate(plan, start=1):
+        if len(plan) > 1:
+            report(f"{name}: copying {entry.id}, {number:,} of {len(plan):,}")
         try:
             yield copy_backup(first, second, entry, operator=operator, report=report)
         except _Unreadable as error:
@@ -105,9 +94,11 @@ def copy_backup(
             raise Damaged(f"{first.uri(entry.id)} has another manifest by now")
     _begin(first, second, entry, operator)
     objects, kept = objects_of(entry), 0
-    for number, (key, one) in enumerate(objects.items(), start=1):
-        kept += _copy_object(first, second, key, (one.size_bytes, one.sha256))
-        report(f"{entry.id}: {number:,} of {len(objects):,} objects copied")
+    total = Amount(bytes=sum(one.size_bytes for one in objects.values()))
+    with Meter(f"{entry.system}: copying {entry.id}", report, total) as meter:
+        for key, one in objects.items():
+            kept += _copy_object(first, second, key, (one.size_bytes, one.sha256))
+            meter.add(bytes=one.size_bytes, what=key)
     # Before the manifest: whoever is killed in between has not said so of what is none.
     verify.remember(second, entry, None, operator=operator)
     _seal(second, entry, document)
@@ -190,10 +181,6 @@ def prune_second(
     return done
 
 
-def _joined(one: Held, other: Held) -> Held:
-    return replace(one, good=one.good or other.good, pinned=one.pinned or other.pinned)
-
-
 @contextmanager
 def _of_first() -> Generator[None]:
     """Tell damage of the first store from that of the second."""
@@ -252,7 +239,7 @@ def _seal(second: Store, entry: Manifest, document: bytes) -> None:
         if second.get(key) == document:
             return
         second.delete([key])
-    second.put_new(key, document)
+    sealing.seal(second, entry, document)
 
 
 def _is_there(first: Store, entry: Manifest) -> bool:
@@ -272,7 +259,7 @@ def _take_back(second: Store, entry: Manifest) -> None:
     needed = removal.in_use(second, system, prefix)
     own = [item.key for item in second.objects(layout.backup_prefix(system, entry.id))]
     second.delete(sorted({*own, *objects_of(entry)} - needed))
-    folders = {key.removeprefix(prefix).partition("/")[0] for key in objects_of(entry)}
+    folders = {layout.backup_id_of(system, key) for key in objects_of(entry)}
     for backup_id in sorted({*folders, entry.id}):
         folder = layout.backup_prefix(system, backup_id)
         if next(iter(second.objects(folder)), None) is None:

@@ -16,10 +16,11 @@ from backup_pipelines import encryption
 from backup_pipelines.csv.files import new_files
 from backup_pipelines.errors import Refused
 from backup_pipelines.manifest import Manifest
+from backup_pipelines.pace import Amount
 from backup_pipelines.postgres.json_lines import objects
 from backup_pipelines.postgres.texts import as_text
 from backup_pipelines.postgres.writer import stored_batches
-from backup_pipelines.progress import Report
+from backup_pipelines.progress import Meter, Report
 from backup_pipelines.storage.reading import read_back
 from backup_pipelines.storage.store import Store
 from backup_pipelines.timeline.sources import Holding, roots
@@ -78,19 +79,20 @@ def _document(
     out.write(b',"backup":' + _json(entry.id))
     out.write(b',"snapshot_at":' + _json(entry.snapshot_at.isoformat()) + b',"tables":{')
     total = 0
-    for number, (name, holding) in enumerate(tables.items()):
-        columns = [{"name": c.name, "type": c.type} for c in holding.table.columns]
-        out.write((b"," if number else b"") + b"\n" + _json(name))
-        out.write(b':{"columns":' + _json(columns) + b',"rows":[')
-        rows = _rows(store, holding, out) if columns else _empty_rows(holding.rows, out)
-        out.write(b"\n]}")
-        total += rows
-        report(f"{name}: {rows:,} rows")
+    whole = Amount(sum(holding.rows for holding in tables.values()))
+    with Meter(f"{entry.system}: downloading", report, whole) as meter:
+        for number, (name, holding) in enumerate(tables.items()):
+            columns = [{"name": c.name, "type": c.type} for c in holding.table.columns]
+            out.write((b"," if number else b"") + b"\n" + _json(name))
+            out.write(b':{"columns":' + _json(columns) + b',"rows":[')
+            rows = _rows(store, holding, out, meter) if columns else _empty_rows(holding.rows, out)
+            out.write(b"\n]}")
+            total += rows
     out.write(b"\n}}\n")
     return total
 
 
-def _rows(store: Store, holding: Holding, out: _Out) -> int:
+def _rows(store: Store, holding: Holding, out: _Out, meter: Meter) -> int:
     types = {column.name: column.base_type for column in holding.table.columns}
     bare = {name for name, kind in types.items() if kind in _BARE}
     rows = 0
@@ -104,6 +106,7 @@ def _rows(store: Store, holding: Holding, out: _Out) -> int:
             # The very first has none before it.
             out.write(bytes(made if rows else made[1:]))
             rows += batch.num_rows
+            meter.add(batch.num_rows, what=holding.table.qualified)
     return rows
 
 

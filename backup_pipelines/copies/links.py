@@ -14,6 +14,7 @@ from backup_pipelines.errors import NotFound, Refused
 from backup_pipelines.manifest import Manifest, Table
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import qualify
+from backup_pipelines.wording import moment
 
 # S3 signs for no longer. They are kept in Dagster's event log, where old ones shall be harmless.
 LONGEST = timedelta(days=7)
@@ -151,4 +152,4 @@ def in_words(made: Links, tables: Collection[str]) -> str:
     """What the audit trail says of links that were made: all but the links."""
     what = ", ".join(tables) or "the whole backup"
     count = len(made.links)
-    return f"{count} links to {what}, which end at {made.until:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{count} links to {what}, which end at {moment(made.until, seconds=True)}"

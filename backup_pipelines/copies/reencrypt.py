@@ -11,10 +11,13 @@ from typing import TypeVar
 from backup_pipelines import catalog, encryption, layout, verify
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.catalog import Listing
+from backup_pipelines.copies import shared_parts
 from backup_pipelines.errors import Damaged, Refused
-from backup_pipelines.exporting import leftovers
+from backup_pipelines.exporting import leftovers, reuse, sealing
+from backup_pipelines.exporting.reuse import Earlier
 from backup_pipelines.manifest import DdlSection, Manifest, Part, Table
-from backup_pipelines.progress import Report
+from backup_pipelines.pace import Amount
+from backup_pipelines.progress import Meter, Report
 from backup_pipelines.recovery.documents import with_documents
 from backup_pipelines.retention import locking, pins, removal
 from backup_pipelines.storage import age
@@ -38,13 +41,21 @@ class Reencrypted:
     new: str
     kept: str = ""
     """Why the old one is still there, too."""
+    named: int = 0
+    """Objects of the old one that stay as they were, since other backups name them."""
 
     @property
     def in_words(self) -> str:
         """What became of both."""
         if self.kept:
             return f"copied as {self.new}; {self.old} is still there: {self.kept}"
-        return f"copied as {self.new}, and {self.old} removed"
+        said = f"copied as {self.new}, and {self.old} removed"
+        if self.named:
+            said += (
+                f", but {self.named} of its objects stay as they were for other backups: encrypt "
+                "those anew, too"
+            )
+        return said
 
 
 def due(store: Store, system: System, backup: str, *, operator: str, report: Report) -> list[str]:
@@ -86,14 +97,15 @@ def reencrypt(
         recipients = encryption.recipients_of(system)
         _refuse_unprovable(recipients)
         encryption.refuse_closed(original)
-        copy = _copied(store, original, recipients, operator, report)
+        before = shared_parts.find(found, original, lambda one: _is_for(one, recipients))
+        copy = _copied(store, original, recipients, before, operator, report)
     # Of one that an earlier run has left, too.
     encryption.refuse_closed(copy)
     verify.check(store, copy, report=report, operator=operator)
     if original.id in found.states.pinned and copy.id not in found.states.pinned:
         pins.pin(store, system.system, copy.id, operator=operator, reason=f"as {original.id} was")
-    kept = _remove(store, system, original, copy, operator, reason, report)
-    return Reencrypted(original.id, copy.id, kept)
+    kept, named = _remove(store, system, original, copy, operator, reason, report)
+    return Reencrypted(original.id, copy.id, kept, named)
 
 
 def _is_for(entry: Manifest, recipients: Recipients | None) -> bool:
@@ -132,6 +144,7 @@ def _copied(
     store: Store,
     entry: Manifest,
     recipients: Recipients | None,
+    before: Earlier | None,
     operator: str,
     report: Report,
 ) -> Manifest:
@@ -139,13 +152,19 @@ def _copied(
     started = BackupId.parse(entry.id)
     new_id = str(BackupId.new(started.type, started.started_at))
     try:
-        leftovers.mark_started(store, entry.system, new_id, operator)
-        work = _Work(store, entry, new_id, recipients)
+        leftovers.mark_started(
+            store, entry.system, new_id, operator, builds_on=before.id if before else ""
+        )
+        if before and not reuse.is_staying(store, before):
+            before = None
+        work = _Work(store, entry, new_id, recipients, _named_before(store, before, report))
         ddl = tuple(work.section(section) for section in entry.ddl)
         tables: list[Table] = []
-        for table in entry.tables:
-            tables.append(work.table(table))
-            report(f"{table.qualified}: {len(table.parts)} parts copied")
+        total = Amount(entry.records_count, sum(table.size_bytes for table in entry.tables))
+        with Meter(f"{entry.system}: encrypting anew", report, total) as meter:
+            for table in entry.tables:
+                tables.append(work.table(table))
+                meter.add(table.rows, table.size_bytes, what=table.qualified)
         copy = entry.model_copy(
             update={
                 "id": new_id,
@@ -153,15 +172,30 @@ def _copied(
                 "tables": tuple(tables),
                 "ddl": ddl,
                 "encryption": encryption.described(recipients, new_id),
+                "reuse": None,
             }
         )
-        copy = with_documents(store, copy)
+        copy = with_documents(store, reuse.named_in(copy, before))
     except BaseException:
         leftovers.abandon(store, entry.system, new_id)
         raise
     # Not taken back when it fails: a manifest that still arrives would need the objects.
-    store.put_new(layout.manifest_key(entry.system, new_id), copy.to_json())
+    try:
+        sealing.seal(store, copy, copy.to_json())
+    except sealing.Gone:
+        leftovers.abandon(store, entry.system, new_id)
+        raise
     return copy
+
+
+def _named_before(
+    store: Store, before: Earlier | None, report: Report
+) -> shared_parts.Before | None:
+    if before is None:
+        return None
+    return shared_parts.Before(
+        before, report, lambda part: read_again(lambda: _plain_sha256(store, part))
+    )
 
 
 @dataclass(frozen=True)
@@ -170,6 +204,7 @@ class _Work:
     entry: Manifest
     new_id: str
     recipients: Recipients | None
+    before: shared_parts.Before | None
 
     def section(self, section: DdlSection) -> DdlSection:
         """A section of the DDL, copied."""
@@ -179,25 +214,32 @@ class _Work:
         return self._object(section, key)
 
     def table(self, table: Table) -> Table:
-        """A table with all its parts copied, those in folders of other backups too."""
+        """A table with all its parts copied, unless an earlier copy has them already."""
         parts = tuple(
-            self._object(
-                part,
-                layout.part_key(
-                    self.entry.system,
-                    self.new_id,
-                    table.schema_name,
-                    table.name,
-                    # Their own numbers may be those of several backups.
-                    number,
-                    format=layout.format_of(part.key),
-                    encrypted=self._encrypted,
-                ),
-            )
+            self._part(table, part, number)
+            # Their own numbers may be those of several backups.
             for number, part in enumerate(table.parts)
         )
         size = sum(part.size_bytes for part in parts)
         return table.model_copy(update={"parts": parts, "size_bytes": size})
+
+    def _part(self, table: Table, part: Part, number: int) -> Part:
+        system = self.entry.system
+        is_own = layout.backup_id_of(system, part.key) == self.entry.id
+        if self.before and not is_own:
+            there = self.before.equal(table, part)
+            if there:
+                return there
+        key = layout.part_key(
+            system,
+            self.new_id,
+            table.schema_name,
+            table.name,
+            number,
+            format=layout.format_of(part.key),
+            encrypted=self._encrypted,
+        )
+        return self._object(part, key)
 
     @property
     def _encrypted(self) -> bool:
@@ -239,12 +281,12 @@ def _remove(
     operator: str,
     reason: str,
     report: Report,
-) -> str:
-    """Remove the original; returns why it is still there, if it is."""
+) -> tuple[str, int]:
+    """Remove the original; why it is still there, if it is, and how many objects others name."""
     now = catalog.listing(store, system.system)
     until = locking.locked_until(store, system, now, original.id)
     if until is not None:
-        return f"it is locked until {locking.in_words(until)}"
+        return f"it is locked until {locking.in_words(until)}", 0
     removed = removal.remove(
         store,
         system.system,
@@ -254,4 +296,4 @@ def _remove(
         why=f"encrypted anew as {copy.id}",
         report=report,
     )
-    return removed.problem
+    return removed.problem, removed.kept

@@ -146,8 +146,13 @@ class TableFacts:
         return found
 
 
-def describe_tables(connection: Connection, tables: Sequence[LiveTable]) -> list[TableFacts]:
-    """The facts of the tables, read in the connection's transaction."""
+def describe_tables(
+    connection: Connection, tables: Sequence[LiveTable], *, lookups: bool
+) -> list[TableFacts]:
+    """The facts of the tables, read in the connection's transaction.
+
+    With `lookups` also what foreign keys may lead to, for which rows of other tables are read.
+    """
     oids = {"oids": [table.oid for table in tables]}
     more = {
         (row["table_oid"], row["name"]): row
@@ -155,8 +160,9 @@ def describe_tables(connection: Connection, tables: Sequence[LiveTable]) -> list
     }
     checks = _by_table(connection.execute(query("csv_checks"), oids).fetchall())
     uniques = _by_table(connection.execute(query("csv_uniques"), oids).fetchall())
-    readable = {t.qualified: t for t in list_tables(connection) if t.may_select}
-    keys = list_foreign_keys(connection)
+    others = list_tables(connection) if lookups else ()
+    readable = {t.qualified: t for t in others if t.may_select}
+    keys = list_foreign_keys(connection) if lookups else ()
     return [
         _facts(
             connection,

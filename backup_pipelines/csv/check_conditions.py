@@ -53,7 +53,7 @@ def _computing(stage: Stage) -> Iterator[Check]:
 
 
 def _ask(stage: Stage, check: Check, known: Known) -> None:
-    rule = Rule(tuple(sorted(stage.places(check.columns))), _broken(check))
+    rule = Rule(tuple(sorted(stage.places(check.columns))), _broken(stage, check))
     sound = stage.is_askable(stage.line, check.columns)
     rows = sql.SQL("SELECT {}, {} FROM {} WHERE ({}) IS FALSE AND {}").format(
         stage.line, NOTHING, stage.merged(check.columns, known), printed(check.expression), sound
@@ -75,7 +75,8 @@ def _ask_one_by_one(stage: Stage, check: Check, rule: Rule, known: Known) -> Non
         " RETURN NULL; EXCEPTION WHEN OTHERS THEN RETURN ARRAY[SQLERRM]; END"
     ).format(printed(check.expression), row, stage.alias)
     make = sql.SQL(
-        "CREATE FUNCTION {} ({}) RETURNS pg_catalog.text[] LANGUAGE plpgsql AS {}"
+        # Another rule of these types may have made it, and been taken back.
+        "CREATE OR REPLACE FUNCTION {} ({}) RETURNS pg_catalog.text[] LANGUAGE plpgsql AS {}"
     ).format(
         name,
         listed(printed(column.type) for column in columns),
@@ -98,8 +99,9 @@ def _ask_one_by_one(stage: Stage, check: Check, rule: Rule, known: Known) -> Non
     stage.attempt(rule, rows, check.definition)
 
 
-def _broken(check: Check) -> Explain:
-    values = in_list(check.definition)
+def _broken(stage: Stage, check: Check) -> Explain:
+    # What a column is computed from is no value of the list.
+    values = in_list(check.definition) if set(check.columns) <= set(stage.place) else ()
 
     def explained(given: Texts, said: Texts) -> tuple[Kind, str]:
         if said and said[0]:

@@ -73,7 +73,7 @@ def _check(stage: Stage, key: LiveForeignKey, by_oid: Mapping[int, Stage], what:
         missing += sql.SQL(" AND NOT EXISTS (SELECT FROM {} WHERE {})").format(
             _named(parent, key), key.matches("p", "c")
         )
-    stage.attempt(Rule(places, _missing(key, parent)), _with_near(stage, key, missing), what)
+    stage.attempt(Rule(places, _missing(stage, key, parent)), _with_near(stage, key, missing), what)
 
 
 _LINE = sql.Identifier("line of the row")
@@ -131,13 +131,14 @@ def _with_near(stage: Stage, key: LiveForeignKey, missing: sql.Composed) -> sql.
     )
 
 
-def _missing(key: LiveForeignKey, parent: Stage | None) -> Explain:
+def _missing(stage: Stage, key: LiveForeignKey, parent: Stage | None) -> Explain:
     referenced = ", ".join(key.referenced_columns)
+    is_computed = not set(key.columns) <= set(stage.by_name)
     refused = parent.refused(key.referenced_columns) if parent else 0
 
     def explained(values: Texts, said: Texts) -> tuple[Kind, str]:
         shown = ", ".join(value if value is not None else "NULL" for value in values)
-        if len(shown) > _SHOWN:
+        if is_computed or len(shown) > _SHOWN:
             shown = "of this value"
         reason = f"{key.references} has no row with {referenced} {shown}, nor has the import"
         if said and said[0]:

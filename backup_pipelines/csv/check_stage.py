@@ -78,6 +78,11 @@ class Stage:
         self.place = {name: place for place, name in enumerate(incoming.columns)}
         self.by_name = by_name
         self.is_upsert = asked.mode == "upsert"
+        self._computed_from = {
+            column.name: sorted(self.mentioned(column.default))
+            for column in self.live.columns
+            if column.generated and column.default
+        }
         self.key: tuple[str, ...] = ()
         """What rows are matched by; nothing where none are."""
         self.rules: list[Rule] = []
@@ -185,8 +190,8 @@ class Stage:
         return self.incoming.headers.get(column, column)
 
     def places(self, columns: Iterable[str]) -> tuple[int, ...]:
-        """The places of those of the columns that the file has."""
-        return tuple(self.place[name] for name in columns if name in self.place)
+        """The places of those of the columns that the file has, or that they are computed from."""
+        return tuple(self.place[name] for name in self._behind(columns) if name in self.place)
 
     def is_sound(self, line: sql.Composable, columns: Iterable[str]) -> sql.Composed:
         """The condition that no value of the columns was refused in a line."""
@@ -245,18 +250,21 @@ class Stage:
 
     def known(self, columns: Iterable[str]) -> Known:
         """For which rows the values of columns are known: those of a sequence are not."""
-        generated = {column.name for column in self.live.columns if column.generated}
-        wanted = set(columns)
-        if wanted & generated:
-            wanted |= set(self.by_name)
         unknown = [
             name
-            for name in wanted - generated
+            for name in self._behind(columns)
             if name not in self.place and self.by_name[name].default_sql is None
         ]
         if not unknown:
             return "all"
         return "matched" if self.is_upsert else "none"
+
+    def _behind(self, columns: Iterable[str]) -> list[str]:
+        """The columns, in place of generated ones those that they are computed from."""
+        found: dict[str, None] = {}
+        for name in columns:
+            found |= dict.fromkeys(self._computed_from.get(name, (name,)))
+        return list(found)
 
     def merged(self, columns: Iterable[str], known: Known = "all") -> sql.Composed:
         """The rows as they would become, to select from: what the file lacks is the live row's or

@@ -88,7 +88,7 @@ def _twice_in_file(stage: Stage, unique: Unique) -> sql.Composed:
         )
         for place in range(1, _NAMED + 1)
     )
-    sound = stage.is_sound(stage.line, unique.columns)
+    sound = stage.is_sound(stage.line, _needed(stage, unique))
     return sql.SQL(
         "SELECT w.line, ARRAY[w.lines::pg_catalog.text] || w.named FROM (SELECT r.line,"
         " count(*) OVER same AS lines, ARRAY[{}] AS named FROM ({}) AS r WHERE {}"
@@ -116,7 +116,7 @@ def _beside_live(stage: Stage, unique: Unique) -> sql.Composed:
         stays = sql.SQL("NOT EXISTS (SELECT FROM {} AS m WHERE m.live = e.live)").format(
             stage.name("match")
         )
-    rows = _rows(stage, unique, stage.is_meant(stage.line, unique.columns))
+    rows = _rows(stage, unique, stage.is_meant(stage.line, _needed(stage, unique)))
     return listed(
         (
             sql.SQL("SELECT r.line, e.said FROM ({}) AS r JOIN ({}) AS e ON {} WHERE {}").format(

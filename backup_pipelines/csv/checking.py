@@ -20,11 +20,12 @@ from backup_pipelines.csv.check_uniques import check_uniques
 from backup_pipelines.csv.check_values import Readers, read_values
 from backup_pipelines.csv.incoming import AskedImport, Incoming
 from backup_pipelines.csv.problems import Problem, Problems
+from backup_pipelines.pace import Amount
 from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.guards import list_live_foreign_keys
 from backup_pipelines.postgres.queries import query
 from backup_pipelines.postgres.row_keys import list_row_keys
-from backup_pipelines.progress import Report
+from backup_pipelines.progress import Meter, Report
 from backup_pipelines.storage.store import Store
 
 # Problems that are fetched at once: enough to be quick, few enough for memory to stay flat.
@@ -64,14 +65,16 @@ def check_rows(
     keys = list_row_keys(connection, [stage.live for stage in stages], asked.keys)
     matched_by = {stage.number: key_of(stage, asked, keys) for stage in stages if stage.is_upsert}
     readers = Readers(connection)
-    for stage in stages:
-        report(f"{stage.incoming.file}: reading {stage.incoming.table.rows:,} rows as their types")
-        stage.load(store)
-        key = matched_by.get(stage.number)
-        stage.key = key.columns if key else ()
-        read_values(stage, readers)
-        if key:
-            match(stage, key)
+    total = Amount(sum(stage.incoming.table.rows for stage in stages))
+    with Meter("reading rows as their types", report, total) as meter:
+        for stage in stages:
+            stage.load(store)
+            key = matched_by.get(stage.number)
+            stage.key = key.columns if key else ()
+            read_values(stage, readers)
+            if key:
+                match(stage, key)
+            meter.add(stage.incoming.table.rows, what=stage.incoming.file)
     for stage in stages:
         report(f"{stage.incoming.file}: checking what the table asks of its rows")
         check_conditions(stage)

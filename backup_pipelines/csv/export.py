@@ -26,15 +26,17 @@ from backup_pipelines.csv.tables import (
     refuse_nothing,
     with_columns,
 )
+from backup_pipelines.exporting.export import expected
 from backup_pipelines.manifest import Manifest, Table
 from backup_pipelines.masking.batches import MaskedRows
 from backup_pipelines.masking.facts import Facts, facts_of_backup, facts_of_live
 from backup_pipelines.masking.keyed import key_of_environment
 from backup_pipelines.masking.policy import Policy, make_policy
 from backup_pipelines.masking.values import ColumnMask, Masker
+from backup_pipelines.pace import Amount
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.writer import stored_batches
-from backup_pipelines.progress import Report
+from backup_pipelines.progress import Meter, Report
 from backup_pipelines.restoring.selection import Selection
 from backup_pipelines.settings_masking import MaskingSpec
 from backup_pipelines.storage.reading import read_back
@@ -194,11 +196,13 @@ def _export(
     created_at = datetime.now(UTC)
     archive = archive_name(about["system"], asked.selection) if asked.zipped else ""
     beside = "export.json" if asked.zipped else f"export-{created_at:%Y%m%dT%H%M%S.%fZ}.json"
+    title = f"{about['system']}: exporting"
     with new_files(asked.to, archive) as files:
         files.refuse_existing([*(table.file for table in written), beside])
-        notes = [
-            _write(files, table, rows, masks.of(table), asked.bom, report) for table in written
-        ]
+        with Meter(title, report, _expected(written), exact=bool(about["backup"])) as meter:
+            notes = [
+                _write(files, table, rows, masks.of(table), asked.bom, meter) for table in written
+            ]
         note = ExportNote(
             **about,
             tool_version=version("backup_pipelines"),
@@ -218,6 +222,14 @@ def _export(
     return Exported(note, (asked.to / archive).absolute(), seconds)
 
 
+def _expected(tables: Sequence[CsvTable]) -> Amount:
+    """The rows of all tables; those of a live database as PostgreSQL estimates them."""
+    parts = [part for table in tables for part in table.parts]
+    live = [part for part in parts if isinstance(part, LiveTable)]
+    stored = sum(part.rows for part in parts if isinstance(part, Table))
+    return Amount(stored or expected(live).rows)
+
+
 def archive_name(system: str, selection: Selection) -> str:
     """The name of the archive of an export: for one module or table alone, its own."""
     named = [*selection.modules, *selection.tables]
@@ -235,7 +247,7 @@ def _write(
     rows: Rows,
     masks: Mapping[str, ColumnMask],
     bom: bool,
-    report: Report,
+    meter: Meter,
 ) -> FileNote:
     count = like_null = 0
     with files.new(table.file) as out:
@@ -244,7 +256,7 @@ def _write(
             out.write(lines)
             count += number
             like_null += csv_form.like_null(lines)
-            report(f"{table.qualified}: {count:,} rows")
+            meter.add(number, what=table.qualified)
     return FileNote(
         file=table.file,
         table=table.qualified,

@@ -24,6 +24,9 @@ BOM = codecs.BOM_UTF8
 
 SUFFIX = ".csv"
 
+NOTE = re.compile(r"export(-[0-9TZ.]+)?\.json")
+"""The names that the note beside the files of an export can have."""
+
 COPY_OPTIONS: LiteralString = r"FORMAT csv, NULL '\N', FORCE_QUOTE *, ENCODING 'UTF8'"
 """The options of COPY TO by which PostgreSQL prints the same rows; it ends lines in LF alone."""
 

@@ -1,18 +1,21 @@
 """What an import would do or has done, as one JSON document: in the run, and on the terminal."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from backup_pipelines.csv.checking import Checked
-from backup_pipelines.csv.importing import Validated
+from backup_pipelines.csv.importing import Validated, plan_import
 from backup_pipelines.csv.incoming import Incoming
+from backup_pipelines.csv.problems import HEADER
 from backup_pipelines.errors import Failed, Refused
+from backup_pipelines.progress import Report
 from backup_pipelines.restore import LiveRestored
 from backup_pipelines.restoring import restore_report
 from backup_pipelines.restoring.planned import Plan
-from backup_pipelines.wording import count
+from backup_pipelines.wording import count, counts
 
 Document = Mapping[str, Any]
 
@@ -20,6 +23,19 @@ SHOWN = 50
 """Problems that a message names; the file of problems has all of them."""
 
 _NOTHING = {"delete": 0, "changed_columns": {}, "refused": []}
+
+
+def planned(
+    validated: Validated, url: str, problems_to: str, started: float, report: Report
+) -> Document:
+    """Plan an import, write its file of problems, beside the files if it is not said where.
+
+    `started` is when this began, by the monotonic clock. Raises what `plan_import` raises, Refused
+    when another file is in the problems' place, Failed when they cannot be written.
+    """
+    plan = plan_import(validated, url, report)
+    written = _write_problems(validated, Path(problems_to) if problems_to else None)
+    return planned_document(validated, plan, written, time.monotonic() - started)
 
 
 def planned_document(
@@ -70,9 +86,13 @@ def in_words(document: Document) -> str:
     """The rows, and the problems if there are any."""
     if not document["problems"]:
         return restore_report.in_words(document)
-    kinds: Mapping[str, int] = document["problems_by_kind"]
-    listed = ", ".join(f"{kind} ({number:,})" for kind, number in kinds.items())
+    listed = counts(document["problems_by_kind"])
     return f"{count(document['problems'], 'problem')} in {_files(document)}: {listed}"
+
+
+def stands_against(document: Document) -> bool:
+    """Whether the import would be refused, as it was planned."""
+    return bool(document["problems"] or document["refused"])
 
 
 def refusal(document: Document) -> str:
@@ -93,18 +113,17 @@ def problem_line(problem: Mapping[str, Any]) -> str:
     return f"{problem['file']}:{problem['line']}{column}{value}: {problem['reason']}"
 
 
-def problems_path(source: Path, wanted: Path | None) -> Path:
-    """Where the file of problems goes: beside the files, unless another place is wanted."""
-    return (wanted or source.with_name(f"{source.stem}-problems.csv")).absolute()
+def _problems_path(source: Path, wanted: Path | None) -> Path:
+    source = source.absolute()
+    name = source.name if source.is_dir() else source.stem
+    return wanted.absolute() if wanted else source.parent / f"{name}-problems.csv"
 
 
-def write_problems(validated: Validated, path: Path) -> Path | None:
-    """Write the file of problems, if there are any; one of an earlier look is replaced.
-
-    Raises Refused when another file is there, Failed when it cannot be written.
-    """
+def _write_problems(validated: Validated, wanted: Path | None) -> Path | None:
+    """Where the file of problems is, if there are any; one of an earlier look is replaced."""
     if not validated.problems.count:
         return None
+    path = _problems_path(validated.asked.source, wanted)
     try:
         if path.exists() and not _is_ours(path):
             raise Refused(f"{path} is no file of problems: name another one")
@@ -118,8 +137,6 @@ def write_problems(validated: Validated, path: Path) -> Path | None:
 
 
 def _is_ours(path: Path) -> bool:
-    from backup_pipelines.csv.problems import HEADER
-
     with open(path, "rb") as file:
         return file.readline().rstrip(b"\r\n") == ",".join(HEADER).encode()
 

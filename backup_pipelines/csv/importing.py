@@ -35,6 +35,7 @@ from backup_pipelines.postgres.connection import (
 )
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.sequences import beyond
+from backup_pipelines.postgres.standby import refuse_standby
 from backup_pipelines.postgres.writer import stored_batches
 from backup_pipelines.progress import Report
 from backup_pipelines.restore import LiveRestore, LiveRestored, restore_verified
@@ -84,9 +85,11 @@ def validated(system: System, url: str, asked: AskedImport, report: Report) -> G
     broken_off = as_failed(f"the validation of files for {system.system} broke off")
     with scratch_folder() as folder, problems(folder) as found:
         store = Store((folder / "rows").as_uri())
-        with broken_off, connected(url, what=f"the database of {system.system}") as connection:
+        database, doing = f"the database of {system.system}", f"csv import {system.system}"
+        with broken_off, connected(url, what=database, doing=doing) as connection:
             server = describe(connection)
             refuse_unsuitable(server, url, connection)
+            refuse_standby(connection, system.system)
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             try:
                 result = _validated(connection, server, system, asked, store, found, report)
@@ -146,7 +149,8 @@ def _validated(
     files = find_files(asked.source, tables, others, say_missing=is_named)
     chosen = [table for table in tables if table.qualified in files.by_table]
     _refuse_partitioned(chosen)
-    facts = {one.table.qualified: one for one in describe_tables(connection, _live(chosen))}
+    described = describe_tables(connection, _live(chosen), lookups=False)
+    facts = {one.table.qualified: one for one in described}
     incoming = lay_aside(asked, facts, files, store, found, report)
     unsuspected = replace(asked, accepted=asked.accepted | _as_exported(asked, files, incoming))
     checked = check_rows(connection, store, incoming, unsuspected, found, report)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from backup_pipelines import layout
 from backup_pipelines.csv import decoding, headers
@@ -18,7 +17,9 @@ from backup_pipelines.csv.recognition import Recognised, recognise
 from backup_pipelines.csv.records import Records, Rows
 from backup_pipelines.csv.source import Found
 from backup_pipelines.manifest import Part, Table
-from backup_pipelines.progress import Report
+from backup_pipelines.pace import Amount
+from backup_pipelines.postgres.part_files import part_file
+from backup_pipelines.progress import Meter, Report
 from backup_pipelines.storage.encrypting import EncryptingWriter
 from backup_pipelines.storage.object_writer import ObjectWriter
 from backup_pipelines.storage.reading import read_back
@@ -27,7 +28,6 @@ from backup_pipelines.wording import count
 
 # As those of a backup (postgres/reader.py).
 _PART_BYTES = 240 * 1024 * 1024
-_ZSTD_LEVEL = 1
 
 # The store is the import's own, and has nothing else.
 _SYSTEM, _ID = "import", "rows"
@@ -64,7 +64,9 @@ def lay_aside(
     headers.refuse_unfitting(asked, [one.matched for one in found])
     for one in found:
         problems.add(one.matched.problems)
-    return [_lay_aside(one, asked, store, problems, report) for one in found]
+    total = Amount(bytes=sum(one.file.size_bytes for one in found))
+    with Meter("reading files", report, total) as meter:
+        return [_lay_aside(one, asked, store, problems, meter) for one in found]
 
 
 def _header(
@@ -98,15 +100,16 @@ def _records(
 
 
 def _lay_aside(
-    one: _Header, asked: AskedImport, store: Store, problems: Problems, report: Report
+    one: _Header, asked: AskedImport, store: Store, problems: Problems, meter: Meter
 ) -> Incoming:
     started = time.monotonic()
     table = one.file.table
     with one.file.open() as stream:
-        records = _records(one.file, stream, one.form, asked, problems)
+        counted = _Counted(stream, meter, one.file.name)
+        records = _records(one.file, counted, one.form, asked, problems)
         parts = _write_parts(
             store,
-            _batches(records, one.matched, report),
+            _batches(records, one.matched, meter),
             _schema(one.matched),
             lambda number: layout.part_key(_SYSTEM, _ID, table.schema, table.name, number),
         )
@@ -150,13 +153,24 @@ def _schema(matched: Matched) -> pa.Schema:
     return pa.schema([(LINE, pa.int64()), *fields])
 
 
-def _batches(records: Records, matched: Matched, report: Report) -> Iterator[pa.RecordBatch]:
+class _Counted:
+    """A file that tells a meter what is read of it."""
+
+    def __init__(self, stream: decoding.Readable, meter: Meter, name: str) -> None:
+        self._stream, self._meter, self._name = stream, meter, name
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes; none at the end."""
+        data = self._stream.read(size)
+        self._meter.add(bytes=len(data), what=self._name)
+        return data
+
+
+def _batches(records: Records, matched: Matched, meter: Meter) -> Iterator[pa.RecordBatch]:
     schema, places = _schema(matched), list(matched.columns.values())
-    done = 0
     for rows in records.rows():
         yield _batch(rows, places, schema)
-        done += len(rows.lines)
-        report(f"{matched.file}: {done:,} rows read")
+        meter.add(len(rows.lines), what=matched.file)
 
 
 def _batch(rows: Rows, places: list[int], schema: pa.Schema) -> pa.RecordBatch:
@@ -192,16 +206,9 @@ def _write_one(
 ) -> tuple[int, pa.RecordBatch | None]:
     """Write one part; returns its rows and the next part's first batch."""
     rows = 0
-    with pq.ParquetWriter(
-        sink,
-        schema,
-        compression="zstd",
-        compression_level=_ZSTD_LEVEL,
-        use_dictionary=False,
-        write_page_checksum=True,
-    ) as writer:
+    with part_file("parquet", sink, schema, head) as write:
         while head is not None and sink.size_bytes < _PART_BYTES:
-            writer.write_batch(head)
+            write(head)
             rows += head.num_rows
             head = next(batches, None)
     return rows, head

@@ -25,8 +25,7 @@ from backup_pipelines.csv.places import (
 from backup_pipelines.csv.tables import CsvTable
 from backup_pipelines.errors import NotFound, Refused
 
-# What an export and a template make beside the files of the tables.
-_BESIDE = re.compile(r"export(-[0-9TZ.]+)?\.json")
+# What a template makes beside the files of the tables.
 _DESCRIPTIONS = "columns/"
 
 
@@ -143,7 +142,7 @@ def _of_place(
 
 def _left(name: str, known: Collection[str], elsewhere: Mapping[str, str]) -> list[str]:
     """What is said of a file that is not read."""
-    if _BESIDE.fullmatch(name) or name.startswith(_DESCRIPTIONS):
+    if csv_form.NOTE.fullmatch(name) or name.startswith(_DESCRIPTIONS):
         return []
     if (other := elsewhere.get(_file_name(name))) is not None:
         return [f"{name} is left alone: {other} is not selected"]

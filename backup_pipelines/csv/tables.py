@@ -60,6 +60,7 @@ def live_tables(
 
     Raises Refused when they are not there, cannot be read, or would hide rows.
     """
+    select_modules(system, selection.modules)
     choose = _Choice(system, selection, describe(connection).role, connection)
     chosen = choose(list_tables(connection, system.schemas))
     return _live_tables(with_table_columns(connection, chosen), choose.assignment)
@@ -132,7 +133,8 @@ def live_snapshot(
     refuse_nothing(selection)
     select_modules(system, selection.modules)
     broken_off = as_failed(f"{what} of {system.system} broke off")
-    with broken_off, connected(url, what=f"the database of {system.system}") as connection:
+    database, doing = f"the database of {system.system}", f"csv {system.system}"
+    with broken_off, connected(url, what=database, doing=doing) as connection:
         server = describe(connection)
         refuse_unsuitable(server, url, connection)
         choice = _Choice(system, selection, server.role, connection)

@@ -105,7 +105,8 @@ def make_template(
         by_name = {table.qualified: table for table in moment.tables}
         lives = [by_name[table.qualified] for table in filled]
         described: list[Described] = []
-        for table, facts in zip(filled, describe_tables(moment.connection, lives), strict=True):
+        all_facts = describe_tables(moment.connection, lives, lookups=True)
+        for table, facts in zip(filled, all_facts, strict=True):
             report(f"{table.qualified}: {len(facts.columns)} columns")
             described.append(Described(table, facts, example_row(moment.connection, facts)))
     with new_files(to) as files:

@@ -4,18 +4,15 @@ In those nothing is a spreadsheet's doing, whatever it looks like.
 """
 
 import hashlib
-import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
-from backup_pipelines.csv.form import ExportNote
-from backup_pipelines.csv.places import SourceFile
+from backup_pipelines.csv.form import NOTE, ExportNote
+from backup_pipelines.csv.places import SourceFile, explained, is_zip
 from backup_pipelines.csv.source import Found
-
-_NOTE = re.compile(r"export(-[0-9TZ.]+)?\.json")
 
 # A note has some 200 bytes a column; what is larger is another file.
 _LARGEST_NOTE = 64 * 1024 * 1024
@@ -44,16 +41,17 @@ def _notes(source: Path) -> Iterator[ExportNote]:
 
 
 def _texts(source: Path) -> Iterator[bytes]:
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
+    if source.is_file() and is_zip(source):
+        with explained(source), zipfile.ZipFile(source) as archive:
             for member in archive.infolist():
                 name = PurePosixPath(member.filename).name
-                if _NOTE.fullmatch(name) and member.file_size <= _LARGEST_NOTE:
+                if NOTE.fullmatch(name) and member.file_size <= _LARGEST_NOTE:
                     yield archive.read(member)
         return
     for path in sorted((source if source.is_dir() else source.parent).glob("export*.json")):
-        if _NOTE.fullmatch(path.name) and path.stat().st_size <= _LARGEST_NOTE:
-            yield path.read_bytes()
+        if NOTE.fullmatch(path.name) and path.stat().st_size <= _LARGEST_NOTE:
+            with explained(path):
+                yield path.read_bytes()
 
 
 def _sha256(file: SourceFile) -> str:

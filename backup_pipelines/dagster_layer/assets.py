@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from backup_pipelines import cluster
 from backup_pipelines.backup_id import BackupId, BackupType
 from backup_pipelines.dagster_layer import (
+    backup_links,
     catalog_sync,
     checks,
+    gate,
+    glance,
     job_names,
     lock_ops,
     metadata,
@@ -21,6 +25,7 @@ from backup_pipelines.dagster_layer import (
 )
 from backup_pipelines.dagster_layer.config import BackupConfig
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
+from backup_pipelines.environment import store_url
 from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.modules import Entry, Scope, scope_of
@@ -49,8 +54,10 @@ def specs(system: System) -> list[dg.AssetSpec]:
         group_name=partitions.catalog_group(system.system),
         description=f"Types, functions, tables, constraints, triggers, policies and grants of "
         f"{system.system}, by pg_dump in the snapshot of the tables.\n\nTwo files of SQL: "
-        "pre-data runs before the rows are restored, post-data after them.",
+        "pre-data runs before the rows are restored, post-data after them. It is part of every "
+        "backup; alone it is none.",
         kinds={"postgres", "sql"},
+        owners=system.owners,
         skippable=True,
     )
     return [*made, schema]
@@ -63,7 +70,8 @@ def catalog_spec(system: System) -> dg.AssetSpec:
         group_name=partitions.catalog_group(system.system),
         description=_about_catalog(system.system),
         partitions_def=partitions.all_backups(system.system),
-        kinds={_kind(system)},
+        kinds={_kind(system), "s3" if store_url().startswith("s3:") else "folder"},
+        owners=system.owners,
     )
 
 
@@ -72,7 +80,8 @@ def backup_assets(system: System) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=job_names.op_of(job_names.backup_job(system.system)),
-        description=f"Back up {system.system} in one snapshot, one asset for each table.",
+        description=f"Backs up the selected tables of {system.system} and its schema in one "
+        "snapshot, one asset for each table; the live database is only read.",
         specs=specs(system),
         check_specs=[checks.coverage_spec(system.system)],
         can_subset=True,
@@ -114,23 +123,27 @@ def take(
     work.backup = str(request.id)
     work.details["type"] = request.type
     store = environment.store()
-    _begin(context, request, store)
-    with (
-        environment.source_url(request.system) as url,
-        closing(take_backup(request, url, store, report=sparse(context.log.info))) as items,
-    ):
-        for item in items:
-            if isinstance(item, Manifest):
-                _seal(context, item, metadata.of_backup(item, store))
-                _note(work, item)
-                module_pages.sealed(context, request.system, item)
-                lock_ops.lock_due(context, request.system, store, work)
-                if store.is_write_once is False:
-                    context.log.warning(write_once.NOT_ENFORCED)
-                continue
-            key = _key(item, request.system.system)
-            if key is not None:
-                yield key, item, _shown(item, request, store)
+    report = sparse(context.log.info)
+    # A cluster that is away is said before the catalog has a row.
+    with cluster.workers() as workers:
+        _begin(context, request, store)
+        with (
+            environment.source_url(request.system) as url,
+            closing(take_backup(request, url, store, executor=workers, report=report)) as items,
+        ):
+            for item in items:
+                if isinstance(item, Manifest):
+                    glanced = glance.sealed(context, request.system, store)
+                    _seal(context, item, {**glanced, **metadata.of_backup(item, store)})
+                    _note(work, item)
+                    module_pages.sealed(context, request.system, item)
+                    lock_ops.lock_due(context, request.system, store, work)
+                    if store.is_write_once is False:
+                        context.log.warning(write_once.NOT_ENFORCED)
+                    continue
+                key = _key(item, request.system.system)
+                if key is not None:
+                    yield key, item, _shown(item, request, store)
 
 
 def _back_up(
@@ -139,6 +152,7 @@ def _back_up(
     config: BackupConfig,
     environment: BackupEnvironment,
 ) -> Iterator[_Result]:
+    gate.allow(context, system, "backup", environment, config.reason)
     with operations.operation(context, system, "backup", environment, reason=config.reason) as work:
         yield from _selected(system, context, config, environment, work)
 
@@ -190,6 +204,9 @@ def _request(
         reason=config.reason,
         run_id=context.run.run_id,
         format=config.format.value if config.format else None,
+        full_copy=config.full_copy,
+        max_connections=config.max_connections,
+        throttle=config.throttle,
     )
 
 
@@ -250,13 +267,14 @@ def _note(work: operations.Operation, entry: Manifest) -> None:
 
 def _about_catalog(system: str) -> str:
     return (
-        f"Every backup of {system}, one partition each: choose one under Partitions to see its "
-        "manifest.\n\nA backup is made by materializing tables (all of them, a group, or any "
+        f"Every backup of {system}, one partition each: choose one under Partitions to see "
+        "whether it is good, how long its restore takes, and what is in it. `at_a_glance` below is "
+        "as of the newest backup; how it is now is on "
+        f"[the page of the health](/assets/{system}/health).\n\n"
+        f"{backup_links.about_catalog(system)}\n\nA backup is made by "
+        "materializing tables (all of them, a group, or any "
         f"selection) or by the job `{job_names.backup_job(system)}`, so there is nothing to "
-        "materialize here. What can be done with one:\n\n"
-        f"- `{job_names.verify_job(system)}` reads its files back\n"
-        f"- `{job_names.drill_job(system)}` proves it by a restore into a scratch database\n"
-        f"- `{job_names.restore_into_job(system)}` restores it into an empty database\n"
+        "materialize here. What can be done with one is on its page, as links."
     )
 
 
@@ -264,9 +282,16 @@ def _entry_spec(system: System, key: dg.AssetKey, entry: Entry) -> dg.AssetSpec:
     module = system.modules.get(entry.module)
     about = {
         "table": f"Rows of `{entry.name}`, as of the newest backup that has it.",
-        "patterns": f"Tables that the patterns of module {entry.module} find.",
-        "other": "Tables that no module names: backed up all the same, and reported.",
+        "patterns": f"Tables that the patterns of module {entry.module} find, as of the newest "
+        "backup that has them.",
+        "other": "Tables that no module names: backed up all the same, and reported. Name them in "
+        f"a module of `defs/{system.system}/defs.yaml`, or exclude them with a reason.",
     }[entry.kind]
+    about += (
+        " Materialize takes a backup of it, with all that is selected, in one snapshot; the live "
+        f"table is only read. All backups: [{system.system}/backups]"
+        f"(/assets/{system.system}/backups)."
+    )
     if module is not None and module.description:
         # First, since lists show only the beginning, beside the table's name.
         about = f"Module {entry.module}: {module.description}\n\n{about}"
@@ -275,6 +300,7 @@ def _entry_spec(system: System, key: dg.AssetKey, entry: Entry) -> dg.AssetSpec:
         group_name=partitions.group(system.system, entry.module),
         description=about,
         kinds={"postgres", _kind(system)},
+        owners=system.owners,
         skippable=True,
     )
 

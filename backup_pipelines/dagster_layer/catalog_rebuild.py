@@ -6,6 +6,7 @@ materialization of one would claim a backup that was never made.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from backup_pipelines.retention.housekeeping_report import Document
 
 # What may change after a backup is made; all else is in its manifest, which never does.
-_CHANGING = ("status", "pinned", "verified_at", "error")
+_CHANGING = ("status", "pinned", "verified_at", "drilled_at", "good", "error")
+
+# Follows from the others, and from the drills of other backups.
+_TOLD = ("restore_time", "restore_seconds_measured", "restore_seconds_estimated")
 
 # Observations of one backup: plans, drills, pins. More are read page by page.
 _PAGE = 200
@@ -98,7 +102,11 @@ def _update(
             key,
             partition=backup_id,
             description="As the store has it.",
-            metadata={**meant, "pinned": dg.MetadataValue.bool(bool(meant["pinned"]))},
+            metadata={
+                **{name: shown.get(name, "") for name in _CHANGING},
+                **{name: shown[name] for name in _TOLD if name in shown},
+                "pinned": dg.MetadataValue.bool(bool(meant["pinned"])),
+            },
         )
     )
     return True
@@ -140,7 +148,10 @@ def _last(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
 
 
 def _row(backup_id: str, shown: metadata.Metadata) -> dict[str, Any]:
-    return {"backup": backup_id, **{name: _plain(shown.get(name, "")) for name in _CHANGING}}
+    row = {name: _plain(shown.get(name, "")) for name in _CHANGING}
+    for name in ("verified_at", "drilled_at"):
+        row[name] = datetime.fromtimestamp(row[name], UTC).isoformat() if row[name] else ""
+    return {"backup": backup_id, **row}
 
 
 def _plain(value: metadata.Value) -> Any:

@@ -11,9 +11,10 @@ from typing import Any
 import dagster as dg
 
 from backup_pipelines import catalog, layout, state_log
-from backup_pipelines.dagster_layer import metadata, partitions
+from backup_pipelines.dagster_layer import labels, metadata, partitions
 from backup_pipelines.retention import removal
 from backup_pipelines.storage.store import Store
+from backup_pipelines.wording import size
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,9 @@ def _removed(system: str, backup_id: str, note: Mapping[str, Any]) -> dg.AssetOb
         metadata={
             "status": "removed",
             **told,
+            labels.SUMMARY: f"removed: {told['why']}; it took {size(int(note.get('bytes') or 0))}",
             "objects": int(note.get("removed") or 0),
-            "size_bytes": int(note.get("bytes") or 0),
+            "removed_bytes": int(note.get("bytes") or 0),
         },
     )
 
@@ -133,14 +135,17 @@ def as_found(store: Store, system: str, found: catalog.Listing) -> dict[str, met
     Dagster takes an asset's last materialization for its newest, so the newest backup comes last,
     and what cannot be read first.
     """
+    from backup_pipelines.dagster_layer import proof
+
     verifications = state_log.latest(store, system, "verifications")
+    drills = proof.drills(store, system)
     shown: dict[str, metadata.Metadata] = {}
     # One that cannot be read must not stop a backup.
     for backup_id, problem in sorted(found.problems.items()):
         pinned = dg.MetadataValue.bool(backup_id in found.states.pinned)
         shown[backup_id] = {"status": "damaged", "error": problem, "pinned": pinned}
     for entry in reversed(found.backups):
-        shown[entry.id] = metadata.of_backup(entry, store, found.states)
+        shown[entry.id] = metadata.of_backup(entry, store, found.states, drills)
         if entry.id in found.states.damaged:
             why = _why_damaged(store, verifications[entry.id])
             shown[entry.id] = {**shown[entry.id], "error": why}

@@ -4,11 +4,19 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from backup_pipelines import catalog
-from backup_pipelines.dagster_layer import job_names, metadata, operations, partitions
-from backup_pipelines.dagster_layer.config import BackupChoice
+from backup_pipelines import catalog, cluster
+from backup_pipelines.dagster_layer import (
+    gate,
+    job_names,
+    labels,
+    metadata,
+    operations,
+    partitions,
+)
+from backup_pipelines.dagster_layer.config import BackupChoice, StoreChoice
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.errors import Failed
+from backup_pipelines.health.finding import span
 from backup_pipelines.manifest import Table
 from backup_pipelines.progress import sparse
 from backup_pipelines.system import System
@@ -45,7 +53,8 @@ def drill_check(system: System) -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(
         name=job_names.op_of(job_names.drill_job(name)),
-        description="Restore a backup into a scratch database and compare every digest.",
+        description="Restores a backup into a scratch database, compares every table, and drops "
+        "it; Execute runs one now. The live database is not touched.",
         specs=[
             dg.AssetCheckSpec(
                 partitions.RESTORABLE,
@@ -63,11 +72,10 @@ def drill_check(system: System) -> dg.AssetChecksDefinition:
         backup_environment: BackupEnvironment,
     ) -> Iterator[dg.AssetCheckResult]:
         environment = backup_environment.at(system, config.store)
-        with (
-            metadata.as_failure(),
-            operations.operation(context, system, "drill", environment) as work,
-        ):
-            yield from _drill(system, context, config, environment, work)
+        with metadata.as_failure():
+            gate.allow(context, system, "drill", environment)
+            with operations.operation(context, system, "drill", environment) as work:
+                yield from _drill(system, context, config, environment, work)
 
     return drill
 
@@ -79,28 +87,37 @@ def _drill(
     environment: BackupEnvironment,
     work: operations.Operation,
 ) -> Iterator[dg.AssetCheckResult]:
+    from backup_pipelines.dagster_layer import proof
     from backup_pipelines.drill import run_drill
+    from backup_pipelines.postgres import remote_readers
 
     store = environment.store()
     entry = catalog.find(store, system.system, config.backup)
     work.backup = entry.id
     try:
-        with environment.drill_server_url(system) as url:
-            result = run_drill(store, entry, url, report=sparse(context.log.info))
+        variable, report = system.drill.server_url_env, sparse(context.log.info)
+        with cluster.workers() as workers, environment.drill_server_url(system) as url:
+            if workers is not None and variable:
+                workers.refuse_unfit(remote_readers.problem, variable)
+            result = run_drill(store, entry, url, report=report, workers=workers, variable=variable)
     except Failed as error:
-        yield _restorable(system.system, False, str(error), {"backup": entry.id})
+        yield _restorable(system.system, False, str(error), metadata.named(entry.id))
         # The check alone would leave the run green, and the command line would exit with 0.
         raise
     work.message = f"{result.tables} tables and {result.rows} rows are equal after a restore"
     if result.encrypted:
         work.message += "; the identity here opens it"
     work.details |= {"tables": result.tables, "rows_compared": result.rows}
+    if environment.which is StoreChoice.first:
+        said = f"Restored by a drill in {span(result.seconds)}, and every row compared"
+        proof.tell(context.op_execution_context, store, entry, said)
     yield _restorable(
         system.system,
         True,
         f"{entry.id}: {work.message}.",
         {
-            "backup": result.backup_id,
+            labels.SUMMARY: f"restored in {span(result.seconds)}; {work.message}",
+            **metadata.named(result.backup_id),
             "tables": result.tables,
             "rows": result.rows,
             "seconds": round(result.seconds, 3),

@@ -25,12 +25,30 @@ class FormatChoice(Enum):
 class BackupConfig(dg.Config):
     """A backup of whatever assets are selected."""
 
-    label: str = Field(default="", description="A name for people, shown in the catalog.")
-    reason: str = Field(default="", description="Why it is taken; kept in the manifest.")
+    label: str = Field(
+        default="", description="A name for people, shown in the catalog: before the migration."
+    )
+    reason: str = Field(
+        default="", description="Why it is taken, in your words; kept in the manifest."
+    )
     format: FormatChoice | None = Field(
         default=None,
         description="How rows are written: parquet, or jsonl for JSON Lines in zstd; left out, as "
         "the system's YAML says.",
+    )
+    full_copy: bool = Field(
+        default=False,
+        description="Write every part anew, also where an earlier backup holds the same rows.",
+    )
+    max_connections: int | None = Field(
+        default=None,
+        description="How many sessions it may have on the database at once, 2 or more; left out, "
+        "as the system's YAML says.",
+    )
+    throttle: float | None = Field(
+        default=None,
+        description="How many MB of rows it may read a second, over all its readers; 0 is as fast "
+        "as it goes; left out, as the system's YAML says.",
     )
 
 
@@ -69,7 +87,9 @@ class LinkConfig(BackupChoice):
         description="How long the links live: 30m, 1h, 2d; at most 7d. They are kept in the run, "
         "where everybody who sees it can use them until then.",
     )
-    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+    reason: str = Field(
+        default="", description="Why, in your words; kept with the run and the audit trail."
+    )
 
 
 class QueryConfig(BackupChoice):
@@ -161,7 +181,10 @@ class LiveRestoreConfig(PlanConfig):
         default=False,
         description="Refresh every materialized view as part of the restore: all or nothing.",
     )
-    confirm: TypeCONFIRM = Field(description="Type CONFIRM: live rows will be changed.")
+    confirm: TypeCONFIRM = Field(
+        description="Type CONFIRM: live rows will be changed. The undo job takes it back, unless "
+        "skip_safety is true."
+    )
 
 
 class UndoConfig(dg.Config):
@@ -176,7 +199,9 @@ class UndoConfig(dg.Config):
     lock_seconds: float = Field(
         default=30.0, gt=0, description="How long to wait for the application's locks."
     )
-    confirm: TypeCONFIRM = Field(description="Type CONFIRM: live rows will be changed.")
+    confirm: TypeCONFIRM = Field(
+        description="Type CONFIRM: live rows will be changed back. Run again, it undoes the undo."
+    )
 
 
 class RequestConfig(dg.Config):
@@ -192,13 +217,17 @@ class NamedBackup(dg.Config):
         default="",
         description="Id of the backup; leave it empty when you choose the backup as partition.",
     )
-    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+    reason: str = Field(
+        default="", description="Why, in your words; kept with the run and the audit trail."
+    )
 
 
 class DeleteConfig(NamedBackup):
     """Removing one backup for good."""
 
-    confirm: TypeCONFIRM = Field(description="Type CONFIRM: the backup's objects will be removed.")
+    confirm: TypeCONFIRM = Field(
+        description="Type CONFIRM: the backup's objects will be removed, for good."
+    )
 
 
 class ReencryptConfig(NamedBackup):
@@ -222,7 +251,9 @@ class PruneConfig(dg.Config):
         default=False,
         description="Only show what would be kept and removed, with the reasons.",
     )
-    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+    reason: str = Field(
+        default="", description="Why, in your words; kept with the run and the audit trail."
+    )
 
 
 class ReconcileConfig(dg.Config):
@@ -233,7 +264,9 @@ class ReconcileConfig(dg.Config):
         description="Remove objects that belong to no backup, and make the catalog agree with the "
         "store; needs confirm.",
     )
-    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+    reason: str = Field(
+        default="", description="Why, in your words; kept with the run and the audit trail."
+    )
     confirm: TypeCONFIRM | None = Field(
         default=None, description="For repair, type CONFIRM: objects will be removed."
     )
@@ -257,7 +290,9 @@ class UploadConfig(dg.Config):
         description="Path of the archive on the machine where the run executes, as `download` "
         "made it.",
     )
-    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+    reason: str = Field(
+        default="", description="Why, in your words; kept with the run and the audit trail."
+    )
 
 
 class RebuildConfig(dg.Config):
@@ -272,13 +307,15 @@ class RebuildConfig(dg.Config):
 class CopyConfig(dg.Config):
     """Copying backups to the second store."""
 
-    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+    reason: str = Field(
+        default="", description="Why, in your words; kept with the run and the audit trail."
+    )
 
 
 class CsvTables(dg.Config):
     """Which tables are written as CSV files, and where."""
 
-    modules: list[str] = Field(default=[], description="All tables of these modules.")
+    modules: list[str] = Field(default=[], description="All tables of these modules, by name.")
     tables: list[str] = Field(
         default=[],
         description="These tables too, as schema.table (public without a schema). At least one "
@@ -288,7 +325,9 @@ class CsvTables(dg.Config):
         description="Folder on the machine where the run executes; made if it is missing. Files "
         "that exist are not replaced."
     )
-    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+    reason: str = Field(
+        default="", description="Why, in your words; kept with the run and the audit trail."
+    )
 
 
 class CsvExportConfig(CsvTables):
@@ -304,7 +343,7 @@ class CsvExportConfig(CsvTables):
         description="Where the backup is read from: first, or second for its copy in the second "
         "store.",
     )
-    zipped: bool = Field(default=False, description="One zip archive with all files.")
+    zipped: bool = Field(default=False, description="Write one zip archive with all files in it.")
     bom: bool = Field(
         default=False,
         description="Begin every file with a byte order mark, by which Excel knows UTF-8.",

@@ -71,7 +71,9 @@ class CsvPlanConfig(dg.Config):
         description="File for everything that is wrong, on the machine where the run executes; "
         "empty means <source>-problems.csv beside the source.",
     )
-    reason: str = Field(default="", description="Why; kept with the run and the audit trail.")
+    reason: str = Field(
+        default="", description="Why, in your words; kept with the run and the audit trail."
+    )
 
 
 class CsvImportConfig(CsvPlanConfig):
@@ -89,4 +91,7 @@ class CsvImportConfig(CsvPlanConfig):
     lock_seconds: float = Field(
         default=30.0, gt=0, description="How long to wait for the application's locks."
     )
-    confirm: TypeCONFIRM = Field(description="Type CONFIRM: live rows will be written.")
+    confirm: TypeCONFIRM = Field(
+        description="Type CONFIRM: live rows will be written. The undo job takes it back, unless "
+        "skip_safety is true."
+    )

@@ -4,13 +4,20 @@ Neither the sensor nor anything else that the first store's backups wait for ask
 it may be slow, or dead.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import job_names, metadata, operations, operators, partitions
+from backup_pipelines.dagster_layer import (
+    job_names,
+    labels,
+    metadata,
+    operations,
+    operators,
+    partitions,
+)
 from backup_pipelines.dagster_layer.config import CopyConfig
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
@@ -20,6 +27,7 @@ from backup_pipelines.settings_storage import SecondStoreSpec
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 from backup_pipelines.trail.notices import DAMAGED_COPIES
+from backup_pipelines.wording import count, moment, size
 
 if TYPE_CHECKING:
     from backup_pipelines.copies.copying import Copied
@@ -54,9 +62,6 @@ def copy_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.copy_job(name),
             copy,
             CopyConfig,
-            description=f"Copy the backups of {name} that the second store lacks, read each object "
-            "back there, verify the copies in rotation, and remove what its retention no longer "
-            "keeps.",
             own_pool=job_names.copy_pool(name),
         )
     ]
@@ -148,6 +153,12 @@ def _counted(work: operations.Operation) -> str:
     return f"{len(work.details['copied'])} backups, {work.details['bytes']:,} bytes copied"
 
 
+def _shown_in_words(work: operations.Operation, removed: Sequence[str]) -> str:
+    copied = count(len(work.details["copied"]), "backup")
+    said = f"{copied} copied to the second store, {size(work.details['bytes'])}"
+    return f"{said}; {count(len(removed), 'copy')[:-1]}ies removed" if removed else said
+
+
 def _prune(
     system: System,
     context: dg.OpExecutionContext,
@@ -200,10 +211,12 @@ def _show(
     work.message += f"; {len(removed)} copies removed by retention" if removed else ""
     work.details |= {"removed": removed, "given_up": document["given_up"]}
     shown = {
-        "copied": ", ".join(document["copied"]),
-        "bytes": document["bytes"],
-        "damaged": document["damaged"],
-        "removed": ", ".join(removed),
+        labels.SUMMARY: _shown_in_words(work, removed),
+        "backups_copied": len(document["copied"]),
+        "copied_bytes": document["bytes"],
+        "copied": metadata.listed(document["copied"]),
+        "damaged": metadata.listed(document["damaged"].split(", ")),
+        "removed": metadata.listed(removed),
         "frozen": ", ".join(document["frozen"]),
     }
     metadata.leave_result(context, document, shown)
@@ -223,7 +236,8 @@ def _copy_after_backup(system: System) -> dg.SensorDefinition:
         minimum_interval_seconds=_COPY_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Launch {job} when {name} has a new backup, after a failure once more with "
-        "growing pauses, and once a day. Asks the second store nothing.",
+        "growing pauses, and once a day. Asks the second store nothing. Switched off, new backups "
+        "are in one place only.",
     )
     def copy_after_backup(
         context: dg.SensorEvaluationContext, backup_environment: BackupEnvironment
@@ -264,7 +278,7 @@ def _decide(
     if failed:
         retry_at = last + _pause_after(failed)
         if now < retry_at:
-            said = f"failed {failed} times in a row, tried again at {retry_at:%Y-%m-%d %H:%M} UTC"
+            said = f"failed {failed} times in a row, tried again at {moment(retry_at)}"
             return dg.SkipReason(said)
         return dg.RunRequest(run_key=attempt)
     if _has_new(instance, name, last) or now - last >= _LOOK_AGAIN:

@@ -16,8 +16,6 @@ def csv_import_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.csv_plan_job(system.system),
             csv_import_ops.plan,
             CsvPlanConfig,
-            description=f"Validate every row of CSV files for {system.system}, and show what "
-            "their import would write and everything that is wrong; changes nothing.",
             pooled=False,
         ),
         configured_op_job(
@@ -25,7 +23,5 @@ def csv_import_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.csv_import_job(system.system),
             csv_import_ops.import_files,
             CsvImportConfig,
-            description=f"Write the rows of CSV files into the live database of {system.system}: "
-            "every row validated first, after a safety backup, all or nothing.",
         ),
     ]

@@ -1,25 +1,29 @@
 """What the ops of an import and of its plan do: validate, call the core, show the result."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from backup_pipelines import modules
-from backup_pipelines.dagster_layer import metadata, module_pages, operations, partitions
+from backup_pipelines.dagster_layer import (
+    job_names,
+    metadata,
+    module_pages,
+    operations,
+    partitions,
+)
 from backup_pipelines.dagster_layer.config_csv_import import CsvImportConfig, CsvPlanConfig
 from backup_pipelines.dagster_layer.jobs import refuse_reexecution
+from backup_pipelines.dagster_layer.labels import SUMMARY
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
-from backup_pipelines.errors import Refused
-from backup_pipelines.manifest import Manifest
 from backup_pipelines.progress import sparse
 from backup_pipelines.system import System
+from backup_pipelines.wording import count
 
 if TYPE_CHECKING:
     from backup_pipelines.csv.import_report import Document
-    from backup_pipelines.csv.importing import Validated
     from backup_pipelines.restore import LiveRestored
 
 
@@ -32,7 +36,7 @@ def plan(
     """Validate files and show what their import would write; changes nothing."""
     from backup_pipelines.csv import import_report, importing
     from backup_pipelines.csv.incoming import asked_import
-    from backup_pipelines.dagster_layer import import_metadata
+    from backup_pipelines.dagster_layer import import_metadata, restore_metadata
 
     with operations.operation(
         context, system, "csv_plan", environment, reason=config.reason
@@ -44,14 +48,17 @@ def plan(
             environment.restore_url(system) as url,
             importing.validated(system, url, asked, report) as found,
         ):
-            planned = importing.plan_import(found, url, report)
-            written = _write_problems(config, found)
-            document = import_report.planned_document(
-                found, planned, written, time.monotonic() - started
-            )
+            document = import_report.planned(found, url, config.problems_to, started, report)
         work.plan_hash = document["hash"] or ""
+        work.outcome = "refused" if import_report.stands_against(document) else "done"
         work.message = import_report.in_words(document)
-        metadata.leave_result(context, document, import_metadata.of_plan(document))
+        asked_for = config.model_dump(mode="json", exclude_defaults=True)
+        job = job_names.csv_import_job(system.system)
+        do_it = restore_metadata.do_it(job, asked_for, document, "import as planned")
+        shown = import_metadata.of_plan(document)
+        if do_it:
+            shown = {SUMMARY: shown[SUMMARY], "do_it": dg.MetadataValue.md(do_it), **shown}
+        metadata.leave_result(context, document, shown)
     for warning in document["warnings"]:
         context.log.warning(warning)
     context.log.info(f"plan {document['hash']}: {import_report.in_words(document)}")
@@ -64,12 +71,13 @@ def import_files(
     environment: BackupEnvironment,
 ) -> None:
     """Validate files and write their rows, after a safety backup, all or nothing."""
+    from backup_pipelines.dagster_layer import safety_backups
+
     with operations.operation(
         context, system, "csv_import", environment, reason=config.reason
     ) as work:
         refuse_reexecution(context.run)
-        if config.skip_safety and not config.reason.strip():
-            raise Refused("skip_safety needs a reason: say why there is to be no safety backup")
+        safety_backups.refuse_skipping_without_reason(config)
         work.plan_hash = config.plan
         work.details |= {"source": config.source, "skip_safety": config.skip_safety}
         document = _import(system, context, config, environment, work)
@@ -96,54 +104,29 @@ def _import(
         importing.validated(system, url, asked, report) as found,
     ):
         if found.problems.count:
-            written = _write_problems(config, found)
-            document = import_report.planned_document(
-                found, None, written, time.monotonic() - started
-            )
+            document = import_report.planned(found, url, config.problems_to, started, report)
             # The op fails, so that this is the one place where the run can show them.
             raise import_metadata.rejected(document)
+        label = f"before import of {Path(config.source).name}"
         done = importing.import_files(
             found,
             url,
             plan_hash=config.plan,
             lock_seconds=config.lock_seconds,
-            safety=_safety(system, context, config, environment, work),
+            safety=safety_backups.taker_unless_skipped(
+                system, context, environment, work, config, label=label
+            ),
             report=report,
         )
+        # Before anything that could go wrong: an undo would take back what was done before this.
+        safety_backups.remember(context, environment, system.system, done)
         document = import_report.imported_document(found, done, time.monotonic() - started)
     work.plan_hash, work.rows = done.plan.hash, done.plan.rows
     work.message = import_report.in_words(document)
-    safety_backups.remember(context, environment, system.system, done)
     _show(system, context, done, document)
     tables = [table["table"] for table in document["tables"]]
     module_pages.changed(context, system, environment, tables, f"Imported {config.source}.")
     return document
-
-
-def _safety(
-    system: System,
-    context: dg.OpExecutionContext,
-    config: CsvImportConfig,
-    environment: BackupEnvironment,
-    work: operations.Operation,
-) -> Callable[[frozenset[str]], Manifest] | None:
-    from backup_pipelines.dagster_layer import safety_backups
-
-    if config.skip_safety:
-        context.log.warning(f"no safety backup is taken, there will be no undo: {config.reason}")
-        return None
-    label = f"before import of {Path(config.source).name}"
-    return safety_backups.taker(
-        system, context, environment, work, label=label, reason=config.reason
-    )
-
-
-def _write_problems(config: CsvPlanConfig, found: "Validated") -> Path | None:
-    from backup_pipelines.csv import import_report
-
-    wanted = Path(config.problems_to) if config.problems_to else None
-    path = import_report.problems_path(Path(config.source), wanted)
-    return import_report.write_problems(found, path)
 
 
 def _show(
@@ -168,6 +151,6 @@ def _show(
             )
     metadata.leave_result(context, document, shown)
     context.log.info(
-        f"{document['source']} is imported, {done.verified} tables proved: "
+        f"{document['source']} is imported, {count(done.verified, 'table')} proved: "
         f"{import_report.in_words(document)}"
     )

@@ -1,19 +1,18 @@
 """The jobs that write tables as CSV files, and empty ones for an import."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
 from backup_pipelines import catalog
-from backup_pipelines.dagster_layer import job_names, metadata, operations
+from backup_pipelines.dagster_layer import job_names, labels, metadata, operations
 from backup_pipelines.dagster_layer.config import CsvExportConfig, CsvTables, CsvTemplateConfig
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.progress import sparse
 from backup_pipelines.restoring.selection import Selection
 from backup_pipelines.system import System
+from backup_pipelines.wording import size
 
 # More would be slow to show; the JSON of the run's output has all.
 _LINES = 500
@@ -27,8 +26,6 @@ def csv_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.csv_export_job(system.system),
             _export,
             CsvExportConfig,
-            description=f"Write tables of {system.system} as CSV files, from the live database or "
-            "from a backup, all as they were at one moment.",
             pooled=False,
         ),
         configured_op_job(
@@ -36,8 +33,6 @@ def csv_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.csv_template_job(system.system),
             _template,
             CsvTemplateConfig,
-            description=f"Write empty files for an import into tables of {system.system}, and "
-            "what each of their columns takes.",
             pooled=False,
         ),
     ]
@@ -82,16 +77,18 @@ def _export(
     for warning in done.warnings:
         context.log.warning(warning)
     files = [
-        {"file": one.file, "table": one.table, "rows": one.rows, "bytes": one.size_bytes}
+        {"file": one.file, "table": one.table, "rows": one.rows, "size": size(one.size_bytes)}
         for one in done.note.files
     ]
     shown: dict[str, metadata.Value] = {
+        labels.SUMMARY: done.in_words,
         "to": str(done.to),
-        "source": done.note.backup or "the live database",
+        "source": metadata.listed([done.note.backup or "the live database"]),
         "snapshot_at": dg.MetadataValue.timestamp(done.note.snapshot_at),
         "rows": done.note.rows,
-        "files": _table(
-            files, {"file": "string", "table": "string", "rows": "int", "bytes": "int"}
+        "files": metadata.table(
+            files[:_LINES],
+            {"file": "string", "table": "string", "rows": "int", "size": "string"},
         ),
     }
     metadata.leave_result(context, done.document(), shown)
@@ -125,17 +122,14 @@ def _template(
         for one in done.tables
     ]
     kinds = {"file": "string", "table": "string", "columns": "int", "example": "string"}
-    shown: dict[str, metadata.Value] = {"to": str(done.to), "files": _table(tables, kinds)}
+    shown: dict[str, metadata.Value] = {
+        labels.SUMMARY: done.in_words,
+        "to": str(done.to),
+        "files": metadata.table(tables[:_LINES], kinds),
+    }
     metadata.leave_result(context, done.document(), shown)
     context.log.info(done.in_words)
 
 
 def _selection(config: CsvTables) -> Selection:
     return Selection(tuple(config.modules), tuple(config.tables))
-
-
-def _table(rows: Sequence[dict[str, Any]], kinds: dict[str, str]) -> dg.MetadataValue[Any]:
-    return dg.MetadataValue.table(
-        [dg.TableRecord(row) for row in rows[:_LINES]],
-        dg.TableSchema([dg.TableColumn(name, kind) for name, kind in kinds.items()]),
-    )

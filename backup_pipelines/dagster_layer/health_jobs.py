@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from backup_pipelines.dagster_layer import (
+    backup_links,
     job_names,
     metadata,
     module_pages,
@@ -18,6 +19,7 @@ from backup_pipelines.dagster_layer import (
     operators,
     partitions,
 )
+from backup_pipelines.dagster_layer.op_jobs import asset_job
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.errors import BackupError
 from backup_pipelines.health import health_notices
@@ -86,6 +88,7 @@ def health_assets(system: System) -> dg.AssetsDefinition:
                 group_name=partitions.catalog_group(name),
                 description=_about(name),
                 kinds={"observability"},
+                owners=system.owners,
             )
         ],
         check_specs=[
@@ -97,6 +100,7 @@ def health_assets(system: System) -> dg.AssetsDefinition:
     def health(
         context: dg.AssetExecutionContext, backup_environment: BackupEnvironment
     ) -> Iterator[_Result]:
+        # No gate: where nothing is signed, since a key is missing, people must be told of it.
         with metadata.as_failure():
             yield from _look(system, context, backup_environment)
 
@@ -107,20 +111,13 @@ def health_jobs(
     system: System, health: dg.AssetsDefinition
 ) -> "list[UnresolvedAssetJobDefinition]":
     """The job that looks at the health; the sensor launches it."""
-    return [
-        dg.define_asset_job(
-            job_names.health_job(system.system),
-            selection=dg.AssetSelection.assets(health),
-            description=f"Look at the backups of {system.system}, freeze pruning where a guard is "
-            "red, and tell people what has changed.",
-            executor_def=dg.in_process_executor,
-        )
-    ]
+    name = job_names.health_job(system.system)
+    return [asset_job(system, name, dg.AssetSelection.assets(health))]
 
 
 def _look(system: System, context: Context, environment: BackupEnvironment) -> Iterator[_Result]:
     # Only here: the definitions path must stay free of what reads Parquet.
-    from backup_pipelines.dagster_layer import health_metadata
+    from backup_pipelines.dagster_layer import glance, health_metadata, operation_metadata
     from backup_pipelines.health import second_look
 
     name = system.system
@@ -134,11 +131,14 @@ def _look(system: System, context: Context, environment: BackupEnvironment) -> I
     except BackupError as error:
         _tell_store_failed(system, context, str(error))
         raise
+    done = operation_metadata.newest(name, health.records)
     yield dg.MaterializeResult(
-        asset_key=partitions.health_key(name), metadata=health_metadata.of_health(health)
+        asset_key=partitions.health_key(name),
+        metadata={**health_metadata.of_health(health), **done},
     )
     yield from (health_metadata.check(name, finding) for finding in health.findings)
     _refresh_restorable(context, name, health.findings)
+    glance.observe(context, health)
     module_pages.observe(context, system, environment.store(), live.rows)
     _write_metrics(environment.store(), health)
 
@@ -272,7 +272,7 @@ def _refresh_restorable(context: Context, system: str, findings: Sequence[Findin
             passed=finding.status == "ok",
             severity=health_metadata.severity(finding),
             description=finding.message,
-            metadata=dict(finding.numbers),
+            metadata=health_metadata.numbers(finding),
         )
     )
 
@@ -294,6 +294,7 @@ def _write_metrics(store: "Store", health: "Health") -> None:
 def _about(system: str) -> str:
     return (
         f"How the backups of {system} are: each guard is a check, the numbers are plotted under "
-        f"Plots.\n\nThe sensor `{job_names.health_sensor(system)}` has it looked at after each "
-        f"run and every hour. `backup-pipelines status {system}` says the same without Dagster."
+        f"Plots.\n\n{backup_links.about_health(system)}\n\n"
+        f"The sensor `{job_names.health_sensor(system)}` has it looked at after each run and every "
+        f"hour. `backup-pipelines status {system}` says the same without Dagster."
     )

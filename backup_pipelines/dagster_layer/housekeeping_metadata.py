@@ -1,17 +1,21 @@
 """What Dagster shows of a prune, a comparison or a rebuild, from the document also printed."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
 from backup_pipelines.dagster_layer import metadata
+from backup_pipelines.dagster_layer.labels import SUMMARY
+from backup_pipelines.retention import housekeeping_report
 from backup_pipelines.retention.housekeeping_report import Document
+from backup_pipelines.wording import count, moment, size
 
 # What is left out here is in the JSON of the run's output.
 _LINES = 500
 
-_VERDICTS = {"backup": "string", "verdict": "string", "bytes": "int", "why": "string"}
+_VERDICTS = {"backup": "string", "verdict": "string", "size": "string", "why": "string"}
 _REBUILT = {
     "backup": "string",
     "status": "string",
@@ -27,22 +31,27 @@ def of_prune(document: Document) -> metadata.Metadata:
     done: dict[str, metadata.Value] = {}
     if not document["dry_run"]:
         done = {
-            "removed": len(document["removed"]),
-            "refused": _listed([f"{r['backup']}: {r['problem']}" for r in document["refused"]]),
+            "backups_removed": len(document["removed"]),
+            "refused": metadata.bullets(
+                [f"{r['backup']}: {r['problem']}" for r in document["refused"]]
+            ),
         }
-    frozen = [f"{one['guard']} since {one['at']}: {one['message']}" for one in document["frozen"]]
+    frozen = [
+        f"{one['guard']} since {_moment(one['at'])}: {one['message']}" for one in document["frozen"]
+    ]
     unfinished = [f"{name}: {far}" for name, far in document["unfinished"].items()]
     rows = [_verdict(verdict) for verdict in document["verdicts"][:_LINES]]
     return {
+        SUMMARY: _pruned(document),
         "dry_run": dg.MetadataValue.bool(document["dry_run"]),
-        "planned": len(document["remove"]),
+        "backups_to_remove": len(document["remove"]),
         **done,
-        "kept": int(document["kept"]),
-        "size_bytes": int(document["bytes"]),
-        "frozen": _listed(frozen),
-        "unfinished": _listed(unfinished),
+        "backups_kept": int(document["kept"]),
+        "removed_bytes": int(document["bytes"]),
+        "frozen": metadata.bullets(frozen),
+        "unfinished": metadata.bullets(unfinished),
         "plan": dg.MetadataValue.md(_markdown(_VERDICTS, rows)),
-        "verdicts": _table(_VERDICTS, rows),
+        "verdicts": metadata.table(rows, _VERDICTS),
     }
 
 
@@ -51,17 +60,18 @@ def of_reconcile(document: Document) -> metadata.Metadata:
     repaired = document["repaired"]
     rows = _disagreements(document)[:_LINES]
     return {
+        SUMMARY: _reconciled(document),
         "agrees": dg.MetadataValue.bool(document["agrees"]),
-        "orphans": len(document["orphans"]),
+        "orphan_objects": len(document["orphans"]),
         "orphan_bytes": int(document["orphan_bytes"]),
-        "lost": len(document["lost"]),
-        "unknown_to_catalog": len(document["unknown_to_catalog"]),
-        "missing_from_store": len(document["missing_from_store"]),
-        "unreadable": len(document["unreadable"]),
-        "marked_damaged": ", ".join(document["marked_damaged"]) or "none",
-        "repaired_objects": repaired["objects"] if repaired else 0,
+        "backups_with_lost_objects": len(document["lost"]),
+        "backups_unknown_to_catalog": len(document["unknown_to_catalog"]),
+        "backups_missing_from_store": len(document["missing_from_store"]),
+        "manifests_unreadable": len(document["unreadable"]),
+        "marked_damaged": metadata.listed(document["marked_damaged"]) or "none",
+        "objects_repaired": repaired["objects"] if repaired else 0,
         "found": dg.MetadataValue.md(_markdown(_FOUND, rows) if rows else "nothing"),
-        "rows": _table(_FOUND, rows),
+        "disagreements": metadata.table(rows, _FOUND),
     }
 
 
@@ -74,24 +84,46 @@ def of_rebuild(document: Document) -> metadata.Metadata:
             "backup": str(one["backup"]),
             "status": f"{one['status']}: {one['error']}" if one["error"] else str(one["status"]),
             "pinned": "pinned" if one["pinned"] else "",
-            "verified_at": str(one["verified_at"]),
+            "verified_at": _moment(one["verified_at"]),
             "done": done.get(one["backup"], ""),
         }
         for one in document["backups"][:_LINES]
     ]
-    names = ("backups", "added", "updated", "offered", "dropped", "unsealed", "damaged", "pinned")
+    names = ("added", "updated", "offered", "dropped", "unsealed", "damaged", "pinned")
     return {
-        **{name: len(document[name]) for name in names},
-        "newest": document["newest"] or "none",
+        SUMMARY: housekeeping_report.rebuilt_in_words(document),
+        "backups": len(document["backups"]),
+        **{f"backups_{name}": len(document[name]) for name in names},
+        **metadata.named(document["newest"] or "", "newest_backup"),
         "catalog": dg.MetadataValue.md(_markdown(_REBUILT, rows)),
     }
+
+
+def _pruned(document: Document) -> str:
+    """What a prune did, or would do, with its size in words."""
+    stored, kept = size(int(document["bytes"])), count(int(document["kept"]), "backup")
+    if document["dry_run"]:
+        would = count(len(document["remove"]), "backup")
+        return f"{would} would be removed, {stored}; {kept} would stay; nothing was removed"
+    return f"{count(len(document['removed']), 'backup')} removed, {stored}; {kept} kept"
+
+
+def _reconciled(document: Document) -> str:
+    """What a comparison found, with the size of what belongs to no backup in words."""
+    said = housekeeping_report.reconciled_in_words(document)
+    orphans = int(document["orphan_bytes"])
+    return f"{said} ({size(orphans)} of no backup)" if orphans else said
+
+
+def _moment(iso: str) -> str:
+    return moment(datetime.fromisoformat(iso)) if iso else ""
 
 
 def _verdict(verdict: Mapping[str, Any]) -> dict[str, str | int]:
     return {
         "backup": verdict["backup"],
         "verdict": "keep" if verdict["keep"] else "remove",
-        "bytes": verdict["size_bytes"] or 0,
+        "size": size(verdict["size_bytes"] or 0),
         "why": "; ".join(verdict["reasons"]),
     }
 
@@ -108,18 +140,9 @@ def _disagreements(document: Document) -> list[dict[str, str | int]]:
         ("backup that the catalog lacked", name, "") for name in document["unknown_to_catalog"]
     ]
     found += [
-        ("object of no backup", one["key"], f"{one['size_bytes']:,} bytes")
-        for one in document["orphans"]
+        ("object of no backup", one["key"], size(one["size_bytes"])) for one in document["orphans"]
     ]
     return [{"what": what, "which": which, "how": how} for what, which, how in found]
-
-
-def _table(
-    columns: Mapping[str, str], rows: Sequence[Mapping[str, str | int]]
-) -> dg.TableMetadataValue:
-    # Without a schema Dagster refuses a list of no records.
-    schema = dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()])
-    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows], schema)
 
 
 def _markdown(columns: Mapping[str, str], rows: Sequence[Mapping[str, str | int]]) -> str:
@@ -128,14 +151,6 @@ def _markdown(columns: Mapping[str, str], rows: Sequence[Mapping[str, str | int]
         f"|{'|'.join('--:' if kind == 'int' else '---' for kind in columns.values())}|",
     ]
     for row in rows:
-        cells = [f"{v:,}" if isinstance(v, int) else _cell(v) for v in row.values()]
+        cells = [f"{v:,}" if isinstance(v, int) else metadata.cell(v) for v in row.values()]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _listed(lines: Sequence[str]) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md("\n".join(f"- {line}" for line in lines) or "none")
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

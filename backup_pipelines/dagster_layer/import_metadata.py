@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import dagster as dg
-
 from backup_pipelines.dagster_layer import metadata
-from backup_pipelines.dagster_layer.restore_metadata import changed_columns, listed
+from backup_pipelines.dagster_layer.labels import SUMMARY
+from backup_pipelines.dagster_layer.restore_metadata import rows
 from backup_pipelines.restoring import restore_report
 from backup_pipelines.restoring.restore_report import Document
+from backup_pipelines.wording import count, counts
 
 _PROBLEMS = {
     "file": "string",
@@ -38,55 +38,55 @@ def rejected(document: Document) -> metadata.Shown:
 
 def of_plan(document: Document) -> metadata.Metadata:
     """What an import would write, and everything that stands against it."""
-    by_kind: Mapping[str, int] = document["problems_by_kind"]
+    from backup_pipelines.csv import import_report
+
+    counted = {n: c for n, c in restore_report.sums(document).items() if n != "delete"}
+    tables = [
+        {**one, "changed_columns": counts(one["changed_columns"])} for one in document["tables"]
+    ]
     shown: dict[str, metadata.Value] = {
+        SUMMARY: import_report.in_words(document),
         "problems": int(document["problems"]),
-        "problems_by_kind": ", ".join(f"{kind} ({n:,})" for kind, n in by_kind.items()) or "none",
+        "problems_by_kind": counts(document["problems_by_kind"]) or "none",
         "problems_file": document["problems_file"] or "none",
         "source": str(document["source"]),
         "mode": str(document["mode"]),
-        **{n: c for n, c in restore_report.sums(document).items() if n != "delete"},
-        "rejected": sum(int(table["rejected"]) for table in document["tables"]),
-        "warnings": dg.MetadataValue.md(listed(document["warnings"])),
-        "refused": dg.MetadataValue.md(listed(document["refused"])),
-        "hash": document["hash"] or "none",
+        **rows(counted),
+        "rows_rejected": sum(int(table["rejected"]) for table in document["tables"]),
+        "warnings": metadata.bullets(document["warnings"]),
+        "refused": metadata.bullets(document["refused"]),
+        "plan_hash": document["hash"] or "none",
         "seconds": float(document["seconds"]),
-        "files": _table(
+        "files": metadata.table(
             [{**one, "ignored": ", ".join(one["ignored"])} for one in document["files"]], _FILES
         ),
-        "tables": _table(
-            [{**one, "changed_columns": changed_columns(one)} for one in document["tables"]],
-            _TABLES,
-        ),
+        "tables": metadata.table(tables, _TABLES),
     }
     if document["first_problems"]:
         problems = [{**one, "value": one["value"] or ""} for one in document["first_problems"]]
-        shown["first_problems"] = _table(problems, _PROBLEMS)
+        shown["first_problems"] = metadata.table(problems, _PROBLEMS)
     return shown
 
 
-def of_import(document: Document, undo: str) -> metadata.Metadata:
+def of_import(document: Document, undo: metadata.Metadata) -> metadata.Metadata:
     """What an import did, the safety backup, and how to take it back."""
+    shown = of_plan(document)
     return {
-        "safety_backup": document["safety_backup"] or "none",
-        "undo": undo,
+        SUMMARY: shown[SUMMARY],
+        **metadata.named(document["safety_backup"] or "", "safety_backup"),
+        **undo,
         "tables_verified": int(document["tables_verified"]),
-        **of_plan(document),
+        **shown,
     }
 
 
 def of_table(document: Document, table: Mapping[str, Any]) -> metadata.Metadata:
     """What an import did to one table."""
+    counted = {name: int(table[name]) for name in ("insert", "update", "unchanged")}
     return {
+        SUMMARY: f"{count(counted['insert'], 'row')} inserted, {counted['update']:,} updated",
         "source": str(document["source"]),
         "mode": str(document["mode"]),
-        "safety_backup": document["safety_backup"] or "none",
-        **{name: int(table[name]) for name in ("insert", "update", "unchanged")},
+        **metadata.named(document["safety_backup"] or "", "safety_backup"),
+        **rows(counted),
     }
-
-
-def _table(rows: list[dict[str, Any]], kinds: Mapping[str, str]) -> dg.TableMetadataValue:
-    return dg.MetadataValue.table(
-        [dg.TableRecord({name: row[name] for name in kinds}) for row in rows],
-        dg.TableSchema([dg.TableColumn(name, kind) for name, kind in kinds.items()]),
-    )

@@ -199,6 +199,15 @@ def operations_by_job(system: str) -> Mapping[str, str]:
     return by_name | {verify_rotation_job(system): "verify"}
 
 
+def all_operations(system: str) -> Mapping[str, str]:
+    """Every job and what it does, the looks at the health and the modules included."""
+    return {
+        **operations_by_job(system),
+        health_job(system): "health",
+        modules_job(system): "modules",
+    }
+
+
 def schedule_of(job: str) -> str:
     """The schedule of a job; people switch it on and off."""
     return f"{job}_schedule"

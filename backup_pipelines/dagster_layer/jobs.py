@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from backup_pipelines import catalog
-from backup_pipelines.dagster_layer import job_names, metadata, operations
+from backup_pipelines.dagster_layer import job_names, labels, metadata, operations
 from backup_pipelines.dagster_layer.config import BackupChoice, RestoreIntoConfig
-from backup_pipelines.dagster_layer.op_jobs import configured_op_job
+from backup_pipelines.dagster_layer.op_jobs import asset_job, configured_op_job
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.errors import Refused
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.progress import sparse
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
+from backup_pipelines.wording import count
 
 if TYPE_CHECKING:
     # What define_asset_job returns; Dagster does not export it.
@@ -35,24 +36,13 @@ def jobs(
 ) -> "list[dg.JobDefinition | UnresolvedAssetJobDefinition]":
     """The jobs that take a backup, prove it, and restore it into an empty database."""
     return [
-        dg.define_asset_job(
-            job_names.backup_job(system.system),
-            selection=dg.AssetSelection.assets(backup),
-            description=f"Back up every table of {system.system}.",
-            executor_def=dg.in_process_executor,
-        ),
-        dg.define_asset_job(
-            job_names.drill_job(system.system),
-            selection=dg.AssetSelection.checks(drill),
-            description=f"Prove a backup of {system.system} by restoring it and comparing.",
-            executor_def=dg.in_process_executor,
-        ),
+        asset_job(system, job_names.backup_job(system.system), dg.AssetSelection.assets(backup)),
+        asset_job(system, job_names.drill_job(system.system), dg.AssetSelection.checks(drill)),
         configured_op_job(
             system,
             job_names.restore_into_job(system.system),
             _restore_into,
             RestoreIntoConfig,
-            description=f"Restore a backup of {system.system} into an empty database.",
             of_backup=True,
         ),
     ]
@@ -107,7 +97,7 @@ def _restore_whole(
     store = environment.store()
     entry = chosen(context, store, system.system, config)
     work.backup = entry.id
-    copied = (_copy_masked if config.masked else _copy)(system, context, store, entry, url)
+    copied = _copy(system, context, store, entry, url, masked=config.masked)
     done, work.rows = copied.done, copied.done.rows
     work.digests_after, work.message = dict(copied.digests), copied.message
     work.details |= {"tables": done.tables, "skipped": list(done.skipped)}
@@ -115,11 +105,13 @@ def _restore_whole(
         context.log.warning(f"left out: {text}")
     context.add_output_metadata(
         {
-            "backup": entry.id,
+            labels.SUMMARY: f"{count(entry.records_count, 'row')} of "
+            f"{count(entry.tables_count, 'table')} restored into {config.into_env}, and proved",
+            **metadata.named(entry.id),
             "into": config.into_env,
             "tables": entry.tables_count,
             "rows": entry.records_count,
-            "skipped": list(done.skipped),
+            "skipped": ", ".join(done.skipped) or "nothing",
             metadata.RESULT: dg.MetadataValue.json(
                 {**whole_restored_document(entry, config.into_env, done), **copied.document}
             ),
@@ -140,22 +132,24 @@ class _Copied:
 
 
 def _copy(
-    system: System, context: dg.OpExecutionContext, store: Store, entry: Manifest, url: str
+    system: System,
+    context: dg.OpExecutionContext,
+    store: Store,
+    entry: Manifest,
+    url: str,
+    *,
+    masked: bool,
 ) -> _Copied:
+    report = sparse(context.log.info)
+    if masked:
+        from backup_pipelines.masking.masked_copy import copy_masked
+
+        made = copy_masked(system, store, entry, url, report=report)
+        return _Copied(made.restored, made.by_digest, made.in_words, made.document())
     from backup_pipelines.restore import restore_into_empty
 
-    del system
-    done = restore_into_empty(store, entry, url, report=sparse(context.log.info))
+    done = restore_into_empty(store, entry, url, report=report)
     return _Copied(done, {t.qualified: t.digest for t in entry.tables if t.digest})
-
-
-def _copy_masked(
-    system: System, context: dg.OpExecutionContext, store: Store, entry: Manifest, url: str
-) -> _Copied:
-    from backup_pipelines.masking.masked_copy import copy_masked
-
-    done = copy_masked(system, store, entry, url, report=sparse(context.log.info))
-    return _Copied(done.restored, done.by_digest, done.in_words, done.document())
 
 
 def refuse_reexecution(run: dg.DagsterRun) -> None:

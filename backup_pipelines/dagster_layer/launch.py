@@ -19,7 +19,6 @@ from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY
 from dagster._core.errors import DagsterInvalidConfigError
 from dagster._core.execution.api import create_execution_plan, execute_run_iterator
 from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.instance.ref import InstanceRef
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
     RemoteJobOrigin,
@@ -27,7 +26,9 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.workspace.autodiscovery import loadable_targets_from_python_module
 
-from backup_pipelines.dagster_layer import in_process, job_names, metadata
+from backup_pipelines.access.identity import Identity
+from backup_pipelines.dagster_layer import in_process, job_names, metadata, operators
+from backup_pipelines.dagster_layer.instance import instance_of_home
 from backup_pipelines.errors import BackupError, Refused
 from backup_pipelines.project import project
 
@@ -35,15 +36,6 @@ Listener = Callable[[str], None]
 
 _POLL_SECONDS = 1.0
 _CANCEL_POLL_SECONDS = 3.0
-
-# Dagster would spawn two processes to copy the terminal's output into files; what a run has to
-# say is in its event log.
-_OVERRIDES = {
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-}
 
 # Dagster's own words for a run that a signal ended.
 _FAILURE_REASON_TAG = "dagster/failure_reason"
@@ -78,19 +70,21 @@ def run_job(
     tags: Mapping[str, str] | None = None,
     asset_selection: Sequence[dg.AssetKey] | None = None,
     on_event: Listener | None = None,
+    identity: Identity | None = None,
 ) -> RunOutcome:
     """Run a job of this code location here and wait for its end; lines of its log go to `on_event`.
 
     Raises Refused when the config does not fit the job. Ctrl-C ends the run as failed and gives
     its outcome; while it still waits for another run, it is a KeyboardInterrupt as anywhere.
+    An `identity` is signed for on the run; Refused where there is no key for that.
     """
     tell = on_event or _nobody
-    with _instance() as instance:
+    with instance_of_home() as instance:
         launch = _Launch(instance, job_name, run_config or {}, asset_selection)
         in_process.fail_dead_runs(instance)
         while True:
             in_process.wait_for_pools(instance, launch.pools, tell, _POLL_SECONDS)
-            run = launch.create(tags or {})
+            run = launch.create(tags or {}, identity)
             try:
                 if in_process.claim(instance, run.run_id, launch.slots):
                     return launch.execute(run, tell)
@@ -120,9 +114,10 @@ class _Launch:
         self.slots = [(step.pool, step.key) for step in steps if step.pool]
         self.pools = sorted({pool for pool, _ in self.slots})
 
-    def create(self, tags: Mapping[str, str]) -> dg.DagsterRun:
+    def create(self, tags: Mapping[str, str], identity: Identity | None) -> dg.DagsterRun:
         """A run of the job that the UI shows under the job's page of this code location."""
         run_id = str(uuid4())
+        signed = operators.stamp(identity, run_id) if identity else {}
         job = self._job.get_definition()
         location = RegisteredCodeLocationOrigin(project().location)
         origin = RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME)
@@ -131,7 +126,7 @@ class _Launch:
             execution_plan=self._plan,
             run_id=run_id,
             run_config=self._run_config,
-            tags={**job.run_tags, **tags, **in_process.tags(run_id)},
+            tags={**job.run_tags, **tags, **signed, **in_process.tags(run_id)},
             asset_selection=self._assets,
             remote_job_origin=RemoteJobOrigin(origin, job.name),
             job_code_origin=self._job.get_python_origin(),
@@ -204,15 +199,6 @@ def _result(event: dg.DagsterEvent) -> Mapping[str, Any] | None:
 
 def _nobody(line: str) -> None:
     del line
-
-
-@contextmanager
-def _instance() -> Generator[dg.DagsterInstance, None, None]:
-    home = os.environ.get("DAGSTER_HOME")
-    if not home:
-        raise Refused("DAGSTER_HOME is not set: it is the folder with dagster.yaml")
-    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(home, overrides=_OVERRIDES)) as instance:
-        yield instance
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 import dagster as dg
 
 from backup_pipelines.copies import links
-from backup_pipelines.dagster_layer import job_names, operations
+from backup_pipelines.dagster_layer import job_names, labels, metadata, operations
 from backup_pipelines.dagster_layer.config import LinkConfig
 from backup_pipelines.dagster_layer.jobs import chosen, refuse_reexecution
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.system import System
+from backup_pipelines.wording import size
 
 # A link has half a thousand characters, and the event log keeps each for good.
 _SHOWN = 500
@@ -23,8 +24,6 @@ def link_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.link_job(system.system),
             _link,
             LinkConfig,
-            description=f"Make links by which anybody can fetch the objects of a backup of "
-            f"{system.system} for a while: they are in the run, as metadata.",
             of_backup=True,
             pooled=False,
         )
@@ -49,9 +48,10 @@ def _link(
         work.message = links.in_words(made, config.tables)
         context.add_output_metadata(
             {
-                "backup": entry.id,
+                labels.SUMMARY: work.message,
+                **metadata.named(entry.id),
                 "expires_at": dg.MetadataValue.timestamp(made.until),
-                "count": len(made.links),
+                "objects": len(made.links),
                 "links": dg.MetadataValue.md(_table(made)),
             }
         )
@@ -59,12 +59,12 @@ def _link(
 
 
 def _table(made: links.Links) -> str:
-    lines = ["| what | bytes | sha256 | object |", "|---|--:|---|---|"]
+    lines = ["| what | size | sha256 | object |", "|---|--:|---|---|"]
     for one in made.links[:_SHOWN]:
         name = one.key.rpartition("/backups/")[2]
-        size = "" if one.size_bytes is None else f"{one.size_bytes:,}"
-        what = one.what.replace("|", "\\|")
-        lines.append(f"| {what} | {size} | `{one.sha256[:12]}` | [{name}]({one.url}) |")
+        stored = "" if one.size_bytes is None else size(one.size_bytes)
+        what = metadata.cell(one.what)
+        lines.append(f"| {what} | {stored} | `{one.sha256[:12]}` | [{name}]({one.url}) |")
     left = len(made.links) - _SHOWN
     notes = [f"{left} more: choose tables, or use `backup-pipelines link`."] if left > 0 else []
     notes += [f"{links.ENCRYPTED[0].upper()}{links.ENCRYPTED[1:]}."] if made.is_encrypted else []

@@ -1,55 +1,22 @@
-"""Addresses of launchpads with their config filled in, and what a module's page offers.
+"""What a module's page offers: launchpads with the module filled in, and commands to copy."""
 
-What people must type themselves, such as CONFIRM, is never filled in.
-"""
-
-import json
-from collections.abc import Mapping, Sequence
-from urllib.parse import quote, urlencode
-
-import dagster as dg
-
-from backup_pipelines import environment
+from backup_pipelines import environment, modules
 from backup_pipelines.catalog import LATEST
 from backup_pipelines.dagster_layer import job_names, partitions
+from backup_pipelines.dagster_layer.launchpads import CONFIRM, WHICH, launchpad, link
 from backup_pipelines.system import System
 
 # The launchpad understands no longer list of assets in its address.
 _ASSETS = 20
 
-_LAST = ""
-"""Where a comment is that stands below all fields."""
-
-# Longer ones do not fit into the launchpad.
-_CONFIRM = {_LAST: "Left out on purpose: confirm, with the word that it asks for."}
-_WHICH = {"backup": "The newest full backup; or write the id of another one."}
 _TO = {"to": "A folder where the run executes; files that exist are not replaced."}
 _FROM = {"source": "The folder with the filled files, where the run executes."}
-
-Comments = Mapping[str, str]
-
-
-def launchpad(
-    job: str,
-    config: Mapping[str, object],
-    comments: Comments | None = None,
-    assets: Sequence[dg.AssetKey] = (),
-) -> str:
-    """The address of a job's launchpad with this config; `comments` stand above their field.
-
-    Dagster finds the job whatever the code location is called. Of a job of assets `assets` are
-    those that are made.
-    """
-    fields = [("config", _yaml(job_names.op_of(job), config, comments or {}))]
-    for number, key in enumerate(assets):
-        name = f"assetSelection[{number}][assetKey][path]"
-        fields += [(f"{name}[{place}]", part) for place, part in enumerate(key.path)]
-    return f"/guess/{job}/playground/setup?{urlencode(fields, quote_via=quote)}"
 
 
 def backup(system: System, module: str) -> str:
     """The launchpad of a backup of the module; empty where it has too many assets to name."""
-    keys = [k for k, entry in partitions.entry_keys(system).items() if entry.module == module]
+    entries = [entry for entry in modules.entries(system) if entry.module == module]
+    keys = [partitions.entry_key(system.system, entry) for entry in entries]
     if len(keys) > _ASSETS:
         return ""
     job = job_names.backup_job(system.system)
@@ -60,13 +27,13 @@ def backup(system: System, module: str) -> str:
 def plan(system: System, module: str, backup_id: str = "") -> str:
     """The launchpad of a plan of restoring the module from that backup, or one to be named."""
     config = {"backup": backup_id or LATEST, "modules": [module], "mode": "replace"}
-    return launchpad(job_names.plan_job(system.system), config, {} if backup_id else _WHICH)
+    return launchpad(job_names.plan_job(system.system), config, {} if backup_id else WHICH)
 
 
 def restore(system: System, module: str, backup_id: str = "") -> str:
     """The launchpad of a restore of the module from that backup, or one to be named."""
     config = {"backup": backup_id or LATEST, "modules": [module], "mode": "replace", "reason": ""}
-    comments = _CONFIRM | ({} if backup_id else _WHICH)
+    comments = {**CONFIRM, **({} if backup_id else WHICH)}
     return launchpad(job_names.restore_job(system.system), config, comments)
 
 
@@ -91,7 +58,7 @@ def csv_plan(system: System, module: str) -> str:
 def csv_import(system: System, module: str) -> str:
     """The launchpad of an import of CSV files into the module."""
     config = {"modules": [module], "source": _folder(system, module, "import"), "reason": ""}
-    return launchpad(job_names.csv_import_job(system.system), config, _FROM | _CONFIRM)
+    return launchpad(job_names.csv_import_job(system.system), config, {**_FROM, **CONFIRM})
 
 
 def about(system: System, module: str) -> str:
@@ -106,22 +73,22 @@ def about(system: System, module: str) -> str:
     one = f"{name} --module {module}"
     group = f"asset group `{partitions.group(name, module)}`, Materialize all"
     rows = [
-        ("back up", _link(backup(system, module)) or group, f"backup {one}"),
+        ("back up", link(backup(system, module)) or group, f"backup {one}"),
         (
             "restore",
-            f"{_link(plan(system, module), 'plan')}, {_link(restore(system, module), 'restore')}",
+            f"{link(plan(system, module), 'plan')}, {link(restore(system, module), 'restore')}",
             f"restore {name} latest --module {module} --confirm CONFIRM",
         ),
-        ("export as CSV", _link(csv_export(system, module)), f"csv export {one} --to DIR"),
+        ("export as CSV", link(csv_export(system, module)), f"csv export {one} --to DIR"),
         (
             "template for an import",
-            _link(csv_template(system, module)),
+            link(csv_template(system, module)),
             f"csv template {one} --to DIR",
         ),
         (
             "import CSV",
-            f"{_link(csv_plan(system, module), 'plan')}, "
-            f"{_link(csv_import(system, module), 'import')}",
+            f"{link(csv_plan(system, module), 'plan')}, "
+            f"{link(csv_import(system, module), 'import')}",
             f"csv import {one} --from DIR --confirm CONFIRM",
         ),
     ]
@@ -134,7 +101,7 @@ def about(system: System, module: str) -> str:
             "|---|---|---|",
             *lines,
             "",
-            f"Count the live records now: Observe, or {_link(_look(name), 'the job')}.",
+            f"Count the live records now: Observe, or {link(_look(name), 'the job')}.",
         ]
     )
 
@@ -143,23 +110,5 @@ def _look(system: str) -> str:
     return launchpad(job_names.modules_job(system), {})
 
 
-def _link(address: str, text: str = "open") -> str:
-    return f"[{text}]({address})" if address else ""
-
-
 def _folder(system: System, module: str, what: str) -> str:
     return str(environment.home() / "csv" / f"{system.system}-{module}-{what}")
-
-
-def _yaml(op: str, config: Mapping[str, object], comments: Comments) -> str:
-    """The run config as people edit it; JSON's values are YAML's too."""
-    if not config:
-        return ""
-    lines = ["ops:", f"  {op}:", "    config:"]
-    for name, value in config.items():
-        if name in comments:
-            lines.append(f"      # {comments[name]}")
-        lines.append(f"      {name}: {json.dumps(value)}")
-    if _LAST in comments:
-        lines.append(f"      # {comments[_LAST]}")
-    return "\n".join(lines) + "\n"

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import job_names, metadata, module_links, partitions
+from backup_pipelines.dagster_layer import (
+    gate,
+    job_names,
+    metadata,
+    module_links,
+    partitions,
+)
+from backup_pipelines.dagster_layer.op_jobs import asset_job
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.errors import Failed
 from backup_pipelines.system import System
@@ -45,6 +52,7 @@ def module_assets(system: System) -> dg.AssetsDefinition:
                 group_name=partitions.modules_group(name),
                 description=module_links.about(system, module),
                 kinds={"postgres", "observability"},
+                owners=system.owners,
                 skippable=True,
             )
             for module, key in keys.items()
@@ -55,6 +63,7 @@ def module_assets(system: System) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, backup_environment: BackupEnvironment
     ) -> Iterator[dg.ObserveResult]:
         with metadata.as_failure():
+            gate.allow(context, system, "modules", backup_environment)
             rows = _counted(system, backup_environment)
             for card in _cards(system, backup_environment.store(), rows):
                 key, before = _page(context, system, card.module)
@@ -69,15 +78,8 @@ def module_jobs(
     system: System, modules: dg.AssetsDefinition
 ) -> "list[UnresolvedAssetJobDefinition]":
     """The job that looks at all modules."""
-    return [
-        dg.define_asset_job(
-            job_names.modules_job(system.system),
-            selection=dg.AssetSelection.assets(modules),
-            description=f"Count the live records of each module of {system.system}, and show its "
-            "last backup on its page.",
-            executor_def=dg.in_process_executor,
-        )
-    ]
+    name = job_names.modules_job(system.system)
+    return [asset_job(system, name, dg.AssetSelection.assets(modules))]
 
 
 def observe(
@@ -123,7 +125,7 @@ def restored(
     with _harmless(context):
         roots = {t.qualified: t.partition_of or t.qualified for t in entry.tables}
         names = {roots[t["table"]] for t in tables if t["table"] in roots}
-        when = module_metadata.of_restore(entry.id, datetime.now(UTC))
+        when = module_metadata.of_restore(system.system, entry.id, datetime.now(UTC))
         changed(context, system, environment, names, f"Restored from {entry.id}.", when)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import job_names, operators, partitions
+from backup_pipelines.dagster_layer import operators, run_operations, run_tags
+from backup_pipelines.dagster_layer.instance import instance_of_home
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.errors import BackupError, Refused
 from backup_pipelines.storage.store import Store
@@ -41,6 +42,8 @@ class Operation:
     digests_before: dict[str, str] = field(default_factory=dict)
     digests_after: dict[str, str] = field(default_factory=dict)
     message: str = ""
+    outcome: Outcome = "done"
+    """Of one that ended well: a plan may say that what was asked for would be refused."""
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -59,6 +62,8 @@ def operation(
     With `unless_done` only of a failure or refusal: what it leads to leaves word of its own.
     """
     work, started_at = Operation(reason=reason), datetime.now(UTC)
+    with _harmless(context, "tags"):
+        run_tags.begin(context, system, name)
     try:
         yield work
     except BaseException as error:
@@ -111,7 +116,7 @@ def unreported(
     return [
         record.dagster_run
         for record in found
-        if _operation_of(record.dagster_run, system)
+        if _operations_of(record.dagster_run, system)
         and not _has_reported(record.dagster_run, system.system)
         and not _is_withdrawn(record)
     ]
@@ -119,7 +124,7 @@ def unreported(
 
 def is_of(run: dg.DagsterRun, system: System) -> bool:
     """Whether a run is one of the system's operations; a look at its health or modules is none."""
-    return bool(_operation_of(run, system))
+    return bool(run_operations.operation_of(run, system))
 
 
 def report_killed(
@@ -128,7 +133,7 @@ def report_killed(
     environment: BackupEnvironment,
     runs: Iterable[dg.DagsterRun],
 ) -> None:
-    """Leave word for runs that could not do so themselves; never raises."""
+    """Leave word for runs that could not do so themselves, refused ones too; never raises."""
     from backup_pipelines.dagster_layer.assets import BACKUP_TAG_PREFIX
 
     for run in runs:
@@ -136,17 +141,23 @@ def report_killed(
             record = context.instance.get_run_record_by_id(run.run_id)
             ended = record.end_time if record else None
             began = record.start_time if record else None
-            happened = Happened(
-                operation=_operation_of(run, system),
-                outcome="failed",
-                operator=operators.operator_of(run),
-                at=datetime.fromtimestamp(ended, UTC) if ended else datetime.now(UTC),
-                started_at=datetime.fromtimestamp(began, UTC) if began else None,
-                message=_KILLED if began else "the run could not be started",
-                backup=run.tags.get(BACKUP_TAG_PREFIX + system.system, ""),
-                run_id=run.run_id,
-            )
-            report(context, system, environment, happened)
+            is_refused = run_operations.is_refused(run)
+            message = _KILLED if began else "the run could not be started"
+            if is_refused:
+                message = _why_refused(context.instance, run)
+            for name in _operations_of(run, system):
+                happened = Happened(
+                    operation=name,
+                    outcome="refused" if is_refused else "failed",
+                    operator=operators.operator_of(run, system),
+                    at=datetime.fromtimestamp(ended, UTC) if ended else datetime.now(UTC),
+                    started_at=datetime.fromtimestamp(began, UTC) if began else None,
+                    reason=run_operations.reason(run) if is_refused else "",
+                    message=message,
+                    backup=run.tags.get(BACKUP_TAG_PREFIX + system.system, ""),
+                    run_id=run.run_id,
+                )
+                report(context, system, environment, happened)
 
 
 def anchors(instance: dg.DagsterInstance, store: Store, system: str) -> list[Head]:
@@ -165,7 +176,7 @@ def anchors(instance: dg.DagsterInstance, store: Store, system: str) -> list[Hea
 
 def seen_heads(store: Store, system: str) -> list[Head]:
     """`anchors` of the instance that DAGSTER_HOME names."""
-    with dg.DagsterInstance.get() as instance:
+    with instance_of_home() as instance:
         return anchors(instance, store, system)
 
 
@@ -178,12 +189,14 @@ def _finish(
     started_at: datetime,
     error: BaseException | None,
 ) -> None:
+    with _harmless(context, "tags"):
+        run_tags.of_backup(context, work.backup, work.details)
     with _harmless(context, name):
-        outcome, message = _ended(error)
+        outcome, message = (work.outcome, "") if error is None else _ended(error)
         happened = Happened(
             operation=name,
             outcome=outcome,
-            operator=operators.operator_of(context.run),
+            operator=operators.operator_of(context.run, system),
             at=datetime.now(UTC),
             started_at=started_at,
             reason=work.reason,
@@ -199,10 +212,8 @@ def _finish(
         report(context, system, environment, happened)
 
 
-def _ended(error: BaseException | None) -> tuple[Outcome, str]:
-    """The outcome, and what it came to where that was an error."""
-    if error is None:
-        return "done", ""
+def _ended(error: BaseException) -> tuple[Outcome, str]:
+    """The outcome of an error, and what it says."""
     said = error.__cause__ if isinstance(error, dg.Failure) and error.__cause__ else error
     if isinstance(said, Refused):
         return "refused", str(said)
@@ -302,14 +313,16 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
 
 
-def _operation_of(run: dg.DagsterRun, system: System) -> str:
-    """The operation that a run was launched for, if it is one of this system."""
-    name = system.system
-    by_job = job_names.operations_by_job(name)
-    if run.job_name in by_job:
-        return by_job[run.job_name]
-    looked_at = {partitions.health_key(name), *partitions.module_keys(system).values()}
-    if any(key.path[0] == name and key not in looked_at for key in run.asset_selection or ()):
-        return "backup"
-    drilled, checked = partitions.catalog_key(name), run.asset_check_selection or ()
-    return "drill" if any(c.asset_key == drilled for c in checked) else ""
+def _operations_of(run: dg.DagsterRun, system: System) -> tuple[str, ...]:
+    """What word must be left of for a run that has failed: what it was launched for, or refused."""
+    if run_operations.is_refused(run):
+        return run_operations.refused(run, system)
+    known = run_operations.operation_of(run, system)
+    return (known,) if known else ()
+
+
+def _why_refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """What the run coordinator has left in the run's log."""
+    found = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    event = found[0].dagster_event if found else None
+    return (event.message if event else None) or "the launch was refused"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import job_names, operations
+from backup_pipelines.dagster_layer import job_names, labels, metadata, operations
 from backup_pipelines.dagster_layer.config import QueryConfig
 from backup_pipelines.dagster_layer.jobs import chosen
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
@@ -31,8 +31,6 @@ def query_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.query_job(system.system),
             _query,
             QueryConfig,
-            description=f"Answer one statement of SQL from backups of {system.system}: the table "
-            "is in the run, as metadata.",
             of_backup=True,
             pooled=False,
         )
@@ -62,7 +60,8 @@ def _query(
         work.message = f"{len(rows)} rows of {', '.join(answer.tables) or 'no table'}"
     context.add_output_metadata(
         {
-            "backups": entries[0].id if not many else len(entries),
+            labels.SUMMARY: work.message,
+            **({"backups": len(entries)} if many else metadata.named(entries[0].id)),
             "rows": len(rows),
             "more_rows": dg.MetadataValue.bool(more),
             "answer": dg.MetadataValue.md(_table([name for name, _ in answer.columns], rows)),
@@ -93,4 +92,4 @@ def _table(names: Sequence[str], rows: "Sequence[Row]") -> str:
 def _cell(value: object) -> str:
     text = " ".join(str(value).split())
     text = text if len(text) <= _CELL else f"{text[:_CELL]}…"
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return metadata.cell(text)

@@ -6,6 +6,7 @@ import dagster as dg
 
 from backup_pipelines.dagster_layer import (
     job_names,
+    labels,
     lock_ops,
     metadata,
     operations,
@@ -20,6 +21,7 @@ from backup_pipelines.errors import BackupError, Failed, Refused
 from backup_pipelines.progress import sparse
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
+from backup_pipelines.wording import count
 
 if TYPE_CHECKING:
     from backup_pipelines.copies.reencrypt import Reencrypted
@@ -36,8 +38,6 @@ def reencrypt_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.reencrypt_job(system.system),
             _reencrypt,
             ReencryptConfig,
-            description=f"Encrypt a backup of {system.system}, or all, for today's recipients: a "
-            "copy under a new id, proved, and then the old one is removed.",
             of_backup=True,
         )
     ]
@@ -49,7 +49,7 @@ def _reencrypt(
     config: ReencryptConfig,
     environment: BackupEnvironment,
 ) -> None:
-    from backup_pipelines.copies import reencrypt
+    from backup_pipelines.copies import reencrypt, shared_parts
     from backup_pipelines.dagster_layer import catalog_rebuild
 
     with operations.operation(
@@ -77,15 +77,33 @@ def _reencrypt(
     finally:
         # It reports the newest backup last, and launches no prune.
         catalog_rebuild.rebuild_catalog(context.instance, store, system.system)
+    named_yet = shared_parts.still_named(
+        store, system.system, [one.old for one in done if one.named]
+    )
     document = {
         "system": system.system,
         "recipients": list(system.encryption.recipients),
-        "backups": [{"old": one.old, "new": one.new, "kept": one.kept} for one in done],
+        "backups": [
+            {"old": one.old, "new": one.new, "kept": one.kept, "named": named_yet.get(one.old, 0)}
+            for one in done
+        ],
         "failed": {name: str(error) for name, error in problems.items()},
     }
     lines = [f"- {one.old}: {one.in_words}" for one in done]
-    shown = {"encrypted_anew": len(done), "backups": dg.MetadataValue.md("\n".join(lines))}
+    shown: dict[str, metadata.Value] = {
+        labels.SUMMARY: f"{count(len(done), 'backup')} encrypted anew, {len(problems)} not",
+        "backups_encrypted_anew": len(done),
+        "backups": dg.MetadataValue.md("\n".join(lines) or "none"),
+    }
     metadata.leave_result(context, document, shown)
+    if named_yet:
+        listed = "\n".join(
+            f"- {name}: {count(there, 'object')}" for name, there in named_yet.items()
+        )
+        context.log.warning(
+            "other backups name objects of these, which stay as they were, so the old key opens "
+            f"them: encrypt all backups anew\n{listed}"
+        )
     if problems:
         listed = "\n".join(f"- {name}: {error}" for name, error in problems.items())
         refused = all(isinstance(error, Refused) for error in problems.values())

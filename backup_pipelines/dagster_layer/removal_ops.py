@@ -6,13 +6,21 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import catalog_sync, metadata, operations, operators, partitions
+from backup_pipelines.dagster_layer import (
+    catalog_sync,
+    labels,
+    metadata,
+    operations,
+    operators,
+    partitions,
+)
 from backup_pipelines.dagster_layer.config import DeleteConfig, NamedBackup, PruneConfig
 from backup_pipelines.dagster_layer.jobs import refuse_reexecution, refuse_two_names
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
+from backup_pipelines.wording import count, moment, size
 
 if TYPE_CHECKING:
     from backup_pipelines.retention.removal import Removed
@@ -95,7 +103,7 @@ def _prune(
     metadata.leave_result(context, document, shown)
     for one in done.frozen:
         context.log.warning(
-            f"frozen by {one.guard} since {one.at:%Y-%m-%d %H:%M} UTC: {one.message}; once "
+            f"frozen by {one.guard} since {moment(one.at)}: {one.message}; once "
             f"that is well: backup-pipelines acknowledge {system.system} --reason TEXT"
         )
     _raise_refused(context, system.system, done.refused)
@@ -130,7 +138,13 @@ def delete(
         work.details |= {"objects": removed.objects, "bytes": removed.bytes}
         _raise_refused(context, system.system, [removed] if removed.problem else [])
         work.message = f"{removed.objects} objects, {removed.bytes:,} bytes removed"
-        metadata.leave_result(context, document, {**document})
+        shown: dict[str, metadata.Value] = {
+            labels.SUMMARY: f"{count(removed.objects, 'object')}, {size(removed.bytes)} removed",
+            **metadata.named(work.backup),
+            "objects": removed.objects,
+            "removed_bytes": removed.bytes,
+        }
+        metadata.leave_result(context, document, shown)
 
 
 def named(context: dg.OpExecutionContext, config: NamedBackup) -> str:
@@ -168,13 +182,13 @@ def _raise_refused(
             dg.AssetObservation(
                 partitions.catalog_key(system),
                 partition=one.id,
-                description="The store refused to remove it.",
+                description="It could not be removed.",
                 metadata={"status": "not removed", "problem": one.problem},
             ),
         )
     if refused:
         listed = "\n".join(f"- {one.id}: {one.problem}" for one in refused)
-        raise Failed(f"the store refused to remove {len(refused)}:\n{listed}")
+        raise Failed(f"{len(refused)} could not be removed:\n{listed}")
 
 
 def _tell(context: dg.OpExecutionContext, observation: dg.AssetObservation) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from backup_pipelines import catalog, modules
+from backup_pipelines.access import deciding, identity
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.dagster_layer import (
     assets,
@@ -50,8 +51,6 @@ def request_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.request_job(system.system),
             _carry_out,
             RequestConfig,
-            description=f"Carry out a backup or restore that the application of {system.system} "
-            "asked for by a signed request; its sensor launches this.",
         )
     ]
 
@@ -67,7 +66,7 @@ def _carry_out(
         refuse_reexecution(context.run)
         store = environment.store()
         request = _taken(system, context, config.request, store)
-    operator = f"app:{request.requested_by}"
+    operator = identity.of_app(request.requested_by).name
     context.log.info(f"request {request.id}: {request.operation} for {operator}")
     run = {"operation": request.operation, "run_id": context.run_id}
     try:
@@ -104,6 +103,7 @@ def _taken(
     try:
         request = app_requests.read(store, system, request_id, now)
         _refuse_replayed(context, name, request_id)
+        deciding.require(system, request.operation, identity.of_app(request.requested_by))
         if request.operation == "backup":
             _selection(system, request)
     except NotFound:
@@ -114,7 +114,7 @@ def _taken(
     app_requests.claim(store, name, request, context.run_id, now)
     tags = {
         REQUEST_TAG: f"{name}/{request_id}",
-        operators.OPERATOR_TAG: f"app:{request.requested_by}",
+        operators.OPERATOR_TAG: identity.of_app(request.requested_by).name,
     }
     context.instance.add_run_tags(context.run_id, tags)
     return request

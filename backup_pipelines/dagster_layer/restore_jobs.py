@@ -20,7 +20,6 @@ def restore_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.plan_job(name),
             restore_ops.plan,
             PlanConfig,
-            description=f"Show what a restore of {name} would do; changes nothing.",
             of_backup=True,
         ),
         configured_op_job(
@@ -28,8 +27,6 @@ def restore_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.restore_job(name),
             restore_ops.restore,
             LiveRestoreConfig,
-            description=f"Restore a backup of {name} into the live database: what differs, "
-            "all or nothing, after a safety backup of it.",
             of_backup=True,
         ),
         configured_op_job(
@@ -37,6 +34,5 @@ def restore_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.undo_job(name),
             restore_ops.undo,
             UndoConfig,
-            description=f"Take the last restore of {name} back, by its safety backup.",
         ),
     ]

@@ -5,9 +5,20 @@ from typing import Any
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import metadata
+from backup_pipelines.dagster_layer import backup_links, metadata
+from backup_pipelines.dagster_layer.labels import SUMMARY
+from backup_pipelines.dagster_layer.launchpads import link
+from backup_pipelines.health.finding import span
 from backup_pipelines.restoring import restore_report
 from backup_pipelines.restoring.restore_report import Document
+from backup_pipelines.wording import counts, how_long
+
+_ROWS = {
+    "insert": "rows_inserted",
+    "update": "rows_updated",
+    "delete": "rows_deleted",
+    "unchanged": "rows_unchanged",
+}
 
 # What is left out here is in the JSON of the run's output.
 _LINES = 500
@@ -23,19 +34,23 @@ _COLUMNS = {
 }
 
 
-def of_plan(document: Document) -> metadata.Metadata:
-    """What a restore would do, table by table, and what stands against it."""
+def of_plan(document: Document, do_it: str = "") -> metadata.Metadata:
+    """What a restore would do, table by table, what stands against it, and the link that does it.
+
+    A run folds all but the first lines, and every text with links.
+    """
     return {
-        "backup": str(document["backup"]),
+        SUMMARY: _in_words(document),
+        "plan": dg.MetadataValue.md("\n\n".join(filter(None, (plan_table(document), do_it)))),
+        **metadata.named(str(document["backup"])),
         "mode": str(document["mode"]),
         "selection": str(document["selection"]),
         "into": document["into"] or "live",
-        "plan": dg.MetadataValue.md(plan_table(document)),
-        **restore_report.sums(document),
-        "warnings": dg.MetadataValue.md(listed(restore_report.warnings(document))),
-        "refused": dg.MetadataValue.md(listed(document["refused"])),
+        **rows(restore_report.sums(document)),
+        "warnings": metadata.bullets(restore_report.warnings(document)),
+        "refused": metadata.bullets(document["refused"]),
         "closure": ", ".join(document["closure"]),
-        "hash": str(document["hash"]),
+        "plan_hash": str(document["hash"]),
         "estimated_seconds": float(document["estimated_seconds"]),
         "seconds": float(document["seconds"]),
         # The longest is last, lest it hide the rest.
@@ -43,12 +58,12 @@ def of_plan(document: Document) -> metadata.Metadata:
     }
 
 
-def of_restore(document: Document, undo: str) -> metadata.Metadata:
+def of_restore(document: Document, undo: metadata.Metadata) -> metadata.Metadata:
     """What a restore did, the safety backup, and how to take it back."""
     return {
-        "backup": str(document["backup"]),
-        "safety_backup": document["safety_backup"] or "none",
-        "undo": undo,
+        SUMMARY: _in_words(document),
+        **metadata.named(document["safety_backup"] or "", "safety_backup"),
+        **undo,
         "tables_verified": int(document["tables_verified"]),
         **of_plan(document),
     }
@@ -56,23 +71,51 @@ def of_restore(document: Document, undo: str) -> metadata.Metadata:
 
 def of_table(document: Document, tables: Sequence[Mapping[str, Any]]) -> metadata.Metadata:
     """What a restore did to the tables of one asset."""
+    counted = restore_report.sums({"tables": tables})
     return {
-        "backup": str(document["backup"]),
+        SUMMARY: restore_report.in_words({**document, "tables": tables}),
+        **metadata.named(str(document["backup"])),
         "mode": str(document["mode"]),
-        "safety_backup": document["safety_backup"] or "none",
+        **metadata.named(document["safety_backup"] or "", "safety_backup"),
         "tables": ", ".join(str(table["table"]) for table in tables),
-        **restore_report.sums({"tables": tables}),
+        **rows(counted),
     }
 
 
-def undo_of(system: str, document: Document) -> str:
-    """How what a document tells of is taken back."""
+def rows(counted: Mapping[str, int]) -> dict[str, int]:
+    """How many rows are inserted, updated and so on, by labels that say that it is rows."""
+    return {_ROWS[what]: number for what, number in counted.items()}
+
+
+def _in_words(document: Document) -> str:
+    """What was done, or would be, and how long it took, or may take."""
+    said = restore_report.in_words(document)
+    if document["verified"]:
+        return f"{said}; proved, in {span(float(document['seconds']))}"
+    guess = float(document["estimated_seconds"])
+    planned = f"planned in {span(float(document['seconds']))}"
+    return f"{said}; a restore may take {how_long(guess)}; {planned}" if guess else said
+
+
+def undo_of(system: str, document: Document) -> metadata.Metadata:
+    """How what a document tells of is taken back: the command, and the launchpad."""
     if not restore_report.has_changes(document):
         # An undo would take back what was done before this.
-        return "nothing to undo: no row was changed"
+        return {"undo": "nothing to undo: no row was changed"}
     if document["safety_backup"] is None:
-        return "not possible: no safety backup was taken"
-    return f"backup-pipelines undo {system} --confirm CONFIRM"
+        return {"undo": "not possible: no safety backup was taken"}
+    return {
+        "undo": f"backup-pipelines undo {system} --confirm CONFIRM",
+        "take_back": dg.MetadataValue.md(link(backup_links.undo(system), "undo")),
+    }
+
+
+def do_it(job: str, config: Mapping[str, object], document: Document, text: str) -> str:
+    """The link that does what was planned, if there is anything to do and nothing against it."""
+    refused = document.get("refused") or document["hash"] is None
+    if refused or not restore_report.has_changes(document):
+        return ""
+    return link(backup_links.as_planned(job, config, str(document["hash"])), text)
 
 
 def plan_table(document: Document) -> str:
@@ -84,8 +127,9 @@ def plan_table(document: Document) -> str:
         "|---|--:|--:|--:|--:|---|",
     ]
     for table in shown[:_LINES]:
-        counts = " | ".join(f"{table[n]:,}" for n in restore_report.COUNTS)
-        lines.append(f"| {_cell(table['table'])} | {counts} | {_cell(changed_columns(table))} |")
+        numbers = " | ".join(f"{table[n]:,}" for n in restore_report.COUNTS)
+        columns = metadata.cell(counts(table["changed_columns"]))
+        lines.append(f"| {metadata.cell(table['table'])} | {numbers} | {columns} |")
     if len(shown) > _LINES:
         lines.append(f"\n{len(shown) - _LINES} more are in the result.")
     if unchanged:
@@ -94,34 +138,12 @@ def plan_table(document: Document) -> str:
 
 
 def _table(tables: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    records = [
-        dg.TableRecord(
-            {
-                **{
-                    name: table[name]
-                    for name in ("table", "insert", "update", "delete", "unchanged")
-                },
-                "changed_columns": changed_columns(table),
-                "warnings": "\n".join((*table["refused"], *table["warnings"])),
-            }
-        )
+    rows = [
+        {
+            **table,
+            "changed_columns": counts(table["changed_columns"]),
+            "warnings": "\n".join((*table["refused"], *table["warnings"])),
+        }
         for table in tables[:_LINES]
     ]
-    return dg.MetadataValue.table(
-        records, dg.TableSchema([dg.TableColumn(name, kind) for name, kind in _COLUMNS.items()])
-    )
-
-
-def changed_columns(table: Mapping[str, Any]) -> str:
-    """The changed columns of a table of a document, each with how many rows."""
-    changed: Mapping[str, int] = table["changed_columns"]
-    return ", ".join(f"{name} ({rows:,})" for name, rows in changed.items())
-
-
-def listed(lines: Sequence[str]) -> str:
-    """Lines as a markdown list."""
-    return "\n".join(f"- {line}" for line in lines) or "none"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return metadata.table(rows, _COLUMNS)

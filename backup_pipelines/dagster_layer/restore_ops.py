@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from backup_pipelines import catalog, modules
-from backup_pipelines.dagster_layer import metadata, module_pages, operations, partitions
+from backup_pipelines.dagster_layer import (
+    job_names,
+    metadata,
+    module_pages,
+    operations,
+    partitions,
+)
 from backup_pipelines.dagster_layer.config import (
     LiveRestoreConfig,
     PlanConfig,
@@ -24,6 +30,7 @@ from backup_pipelines.progress import sparse
 from backup_pipelines.restoring.selection import Selection
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
+from backup_pipelines.wording import count
 
 if TYPE_CHECKING:
     from backup_pipelines.restore import LiveRestore
@@ -69,7 +76,10 @@ def _plan(
     document = restore_report.plan_document(plan, time.monotonic() - started, config.into_env)
     work.plan_hash, work.message = plan.hash, restore_report.in_words(document)
     work.details |= _about(document)
-    shown = restore_metadata.of_plan(document)
+    asked = {**config.model_dump(mode="json", exclude_defaults=True), "backup": entry.id}
+    job = job_names.restore_job(system.system)
+    do_it = restore_metadata.do_it(job, asked, document, "restore as planned")
+    shown = restore_metadata.of_plan(document, do_it)
     context.log_event(
         dg.AssetObservation(
             partitions.catalog_key(system.system),
@@ -126,14 +136,10 @@ def _restore(
         lock_seconds=config.lock_seconds,
         refresh_views=config.refresh_views,
     )
-    safety = None
-    if config.skip_safety:
-        context.log.warning(f"no safety backup is taken, there will be no undo: {config.reason}")
-    else:
-        label = f"before restore of {entry.id}"
-        safety = safety_backups.taker(
-            system, context, environment, work, label=label, reason=config.reason
-        )
+    label = f"before restore of {entry.id}"
+    safety = safety_backups.taker_unless_skipped(
+        system, context, environment, work, config, label=label
+    )
     return _execute(system, context, environment, request, safety, work, config.into_env)
 
 
@@ -160,9 +166,9 @@ def _undo(
     from backup_pipelines.restore import LiveRestore
 
     refuse_reexecution(context.run)
-    entry = safety_backups.to_undo(context, environment, system.system)
+    entry, created = safety_backups.to_undo(context, environment, system.system)
     context.log.info(f"undoing by {entry.id}, taken {entry.label}")
-    request = LiveRestore(entry=entry, lock_seconds=config.lock_seconds)
+    request = LiveRestore(entry=entry, lock_seconds=config.lock_seconds, takes_back=created)
     label = f"before undo by {entry.id}"
     safety = safety_backups.taker(
         system, context, environment, work, label=label, reason=config.reason
@@ -191,17 +197,18 @@ def _execute(
     started = time.monotonic()
     with _target(system, into_env, environment) as url:
         done = restore(request, url, store, safety=safety, report=sparse(context.log.info))
+        if not into_env:
+            # Before anything that could go wrong: an undo would take back what was done before.
+            safety_backups.remember(context, environment, name, done)
     document = restore_report.restored_document(done, time.monotonic() - started, into_env)
     work.plan_hash, work.rows = done.plan.hash, done.plan.rows
     work.message, work.digests_after = restore_report.in_words(document), dict(done.digests)
     work.details |= _about(document)
-    if not into_env:
-        safety_backups.remember(context, environment, name, done)
     _show(system, context, request.entry, document, into_env)
     if not into_env:
         module_pages.restored(context, system, environment, request.entry, document["tables"])
     context.log.info(
-        f"{request.entry.id} is restored, {done.verified} tables proved: "
+        f"{request.entry.id} is restored, {count(done.verified, 'table')} proved: "
         f"{restore_report.in_words(document)}"
     )
     return document
@@ -232,7 +239,9 @@ def _show(
         )
     )
     for key, tables in _by_asset(system, entry, document).items():
-        changed = [t for t in tables if t["insert"] or t["update"] or t["delete"]]
+        changed = [
+            t for t in tables if any(t[n] for n in ("insert", "update", "delete", "creates"))
+        ]
         if changed and not into_env:
             context.log_event(
                 dg.AssetObservation(
@@ -290,8 +299,9 @@ def _selection(config: PlanConfig) -> Selection:
 
 
 def _refuse_unsafe(config: LiveRestoreConfig) -> None:
-    if config.skip_safety and not config.reason.strip():
-        raise Refused("skip_safety needs a reason: say why there is to be no safety backup")
+    from backup_pipelines.dagster_layer import safety_backups
+
+    safety_backups.refuse_skipping_without_reason(config)
     if config.into_env and not config.skip_safety:
         raise Refused(
             f"the database of {config.into_env} is not the one that backups are taken of, so there "

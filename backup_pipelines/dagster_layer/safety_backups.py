@@ -4,6 +4,7 @@ A run tells in a tag what it has committed, since neither the newest run nor the
 backup need be of the last restore: a restore can fail after its safety backup, or skip it.
 """
 
+import json
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -14,17 +15,28 @@ import dagster as dg
 from backup_pipelines import catalog, modules, undo
 from backup_pipelines.backup import BackupRequest, take_backup
 from backup_pipelines.backup_id import BackupId
-from backup_pipelines.dagster_layer import assets, catalog_sync, lock_ops, metadata, operators
+from backup_pipelines.dagster_layer import (
+    assets,
+    catalog_sync,
+    glance,
+    lock_ops,
+    metadata,
+    operators,
+)
 from backup_pipelines.dagster_layer.config import StoreChoice
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.manifest import Manifest
+from backup_pipelines.postgres.standby import to_read_before_writing
 from backup_pipelines.progress import sparse
 from backup_pipelines.system import System
 
 if TYPE_CHECKING:
+    from backup_pipelines.dagster_layer.config import LiveRestoreConfig
+    from backup_pipelines.dagster_layer.config_csv_import import CsvImportConfig
     from backup_pipelines.dagster_layer.operations import Operation
     from backup_pipelines.restore import LiveRestored
+    from backup_pipelines.restoring.taking_back import Made
 
 RESTORED_TAG = "backup_pipelines/restored"
 """The system whose live database a run has changed."""
@@ -34,6 +46,9 @@ UNDO_TAG = "backup_pipelines/undo"
 
 STORE_TAG = "backup_pipelines/restored_from"
 """In which store that safety backup is, if not in the first."""
+
+CREATED_TAG = "backup_pipelines/created"
+"""What the restore created, as JSON: the undo drops it, and nothing else."""
 
 _NONE = "none"
 # A second restore finds nothing to do; an undo is meant for the first.
@@ -75,6 +90,28 @@ def taker(
     return take
 
 
+def taker_unless_skipped(
+    system: System,
+    context: dg.OpExecutionContext,
+    environment: BackupEnvironment,
+    work: "Operation",
+    config: "LiveRestoreConfig | CsvImportConfig",
+    *,
+    label: str,
+) -> Callable[[frozenset[str]], Manifest] | None:
+    """`taker`, or None where the config skips the safety backup, with a warning and its reason."""
+    if not config.skip_safety:
+        return taker(system, context, environment, work, label=label, reason=config.reason)
+    context.log.warning(f"no safety backup is taken, there will be no undo: {config.reason}")
+    return None
+
+
+def refuse_skipping_without_reason(config: "LiveRestoreConfig | CsvImportConfig") -> None:
+    """Raise Refused where somebody wants no safety backup and does not say why."""
+    if config.skip_safety and not config.reason.strip():
+        raise Refused("skip_safety needs a reason: say why there is to be no safety backup")
+
+
 def remember(
     context: dg.OpExecutionContext,
     environment: BackupEnvironment,
@@ -83,21 +120,23 @@ def remember(
 ) -> None:
     """Keep with the run what an undo of its restore has to do."""
     safety = done.safety.id if done.safety is not None else _NONE
-    by = safety if done.plan.rows else _NOTHING
+    by = safety if done.plan.rows or done.made or done.dropped else _NOTHING
+    created = [one.to_json() for one in done.made]
     context.instance.add_run_tags(
         context.run_id,
         {
             RESTORED_TAG: system,
             UNDO_TAG: f"{datetime.now(UTC).isoformat()} {by}",
             STORE_TAG: environment.which.value,
+            **({CREATED_TAG: json.dumps(created)} if created else {}),
         },
     )
 
 
 def to_undo(
     context: dg.OpExecutionContext, environment: BackupEnvironment, system: str
-) -> Manifest:
-    """The safety backup of the last restore of a system's live database.
+) -> "tuple[Manifest, tuple[Made, ...]]":
+    """The safety backup of the last restore of a system's live database, and what that created.
 
     A restore that found nothing to change does not count. Raises Refused when the last one that
     did had none, or had it in the other store, NotFound when there was no restore at all.
@@ -109,13 +148,15 @@ def to_undo(
     told = [
         (run.tags[UNDO_TAG], run.run_id, run.tags.get(STORE_TAG, StoreChoice.first.value))
         for run in runs
-        if run.parent_run_id is None and UNDO_TAG in run.tags
+        if run.parent_run_id is None and run.tags.get(UNDO_TAG)
     ]
     if not told:
-        return undo.last_safety_backup(store, system)
+        return undo.last_safety_backup(store, system), ()
     changed = [one for one in told if not one[0].endswith(_NOTHING)]
     if not changed:
         raise Refused(f"no restore of {system} has changed a row, so there is nothing to undo")
+    from backup_pipelines.restoring.taking_back import Made
+
     # The time of the commit comes first.
     last, run_id, where = max(changed)
     _, safety = last.split()
@@ -135,7 +176,8 @@ def to_undo(
             f"{newest.id} is newer, but its restore (run {newest.run_id}) changed nothing or did "
             f"not end well; {safety} is of the last one that did"
         )
-    return catalog.find(store, system, safety)
+    created = next(run.tags.get(CREATED_TAG) or "[]" for run in runs if run.run_id == run_id)
+    return catalog.find(store, system, safety), tuple(map(Made.of_json, json.loads(created)))
 
 
 def _refuse_excluded(system: System, roots: frozenset[str]) -> None:
@@ -160,14 +202,25 @@ def _take(
         catalog_sync.start(context, name, backup_id)
     context.instance.add_run_tags(context.run_id, {assets.BACKUP_TAG_PREFIX + name: backup_id})
     context.log.info(f"safety backup {backup_id} of {len(request.only)} tables")
+    # By this machine alone: a restore in an emergency must not wait for a cluster.
     with (
-        environment.source_url(request.system) as url,
-        closing(take_backup(request, url, store, report=sparse(context.log.info))) as items,
+        environment.source_url(request.system) as source,
+        environment.restore_url(request.system) as target,
+        closing(
+            take_backup(
+                request,
+                to_read_before_writing(source, target, name, warn=context.log.warning),
+                store,
+                report=sparse(context.log.info),
+            )
+        ) as items,
     ):
         for item in items:
             if isinstance(item, Manifest):
                 if is_listed:
-                    catalog_sync.seal(context, name, item.id, metadata.of_backup(item, store))
+                    shown = metadata.of_backup(item, store)
+                    glanced = glance.sealed(context, request.system, store)
+                    catalog_sync.seal(context, name, item.id, {**glanced, **shown})
                     lock_ops.lock_due(context, request.system, store, work)
                 return item
     raise Failed(f"the safety backup {backup_id} was not sealed")

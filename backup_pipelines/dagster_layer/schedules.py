@@ -197,7 +197,16 @@ def _about(task: Task) -> str:
         "cron": f"Due by the cron expression {task.spec.cron}.",
     }.get(task.spec.every, f"Due {task.spec.every}.")
     overdue = job_names.due_sensor(task.system.system)
-    return f"{task.what} {period} The sensor {overdue} launches what was missed or has failed."
+    name = task.system.system
+    key = {"backup": "schedule", "module": f"modules.{task.module}.schedule"}.get(
+        task.kind, f"{task.kind}.schedule"
+    )
+    return (
+        f"{task.what} {period} The sensor {overdue} launches what was missed or has failed.\n\n"
+        "Switch it off or on here: that lasts until it is switched again. Its time is the key "
+        f"`{key}` of `defs/{name}/defs.yaml`; then reload the code location. Runs that it launches "
+        "are those of the job: its page says what they change."
+    )
 
 
 def _is_whole_due(task: Task, context: Context, store: "Store", now: datetime) -> bool:

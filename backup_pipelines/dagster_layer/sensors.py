@@ -61,7 +61,8 @@ def _requests(system: System) -> dg.SensorDefinition:
         # Without it a sensor does nothing until somebody switches it on.
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Launch {job} for each request that the application of {system.system} "
-        f"leaves under `{layout.requests_prefix(system.system)}` in the store.",
+        f"leaves under `{layout.requests_prefix(system.system)}` in the store. It only looks. "
+        "Switched off, requests wait.",
     )
     def requests(
         backup_environment: BackupEnvironment,
@@ -97,7 +98,8 @@ def _prune(system: System) -> dg.SensorDefinition:
         minimum_interval_seconds=_PRUNE_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Launch {job_names.prune_job(system.system)} when the catalog "
-        f"{key.to_user_string()} has a new backup.",
+        f"{key.to_user_string()} has a new backup. It only looks; the prune removes what retention "
+        "no longer keeps. Switched off, nothing is removed by itself, and the store fills.",
     )
     def prune_after_backup(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         seen = int(context.cursor or 0)
@@ -139,7 +141,7 @@ def _due(system: System, tasks: list[schedules.Task], jobs: "Sequence[Job]") -> 
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Launch what is overdue of {system.system}: what was never done, what was "
         "missed while nothing ran, and what failed, after a pause. Schedules that are switched "
-        "off are left alone.",
+        "off are left alone. Switched off itself, a missed backup waits for its next time.",
     )
     def due(
         context: dg.SensorEvaluationContext, backup_environment: BackupEnvironment
@@ -178,7 +180,8 @@ def _health(system: System) -> dg.SensorDefinition:
         job_name=job,
         minimum_interval_seconds=_HEALTH_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Launch {job} after each run of {name}, and every hour.",
+        description=f"Launch {job} after each run of {name}, and every hour. Switched off, nobody "
+        "is told when backups stop or go bad, and the pages are as they were.",
     )
     def health_watch(
         context: dg.SensorEvaluationContext,

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from backup_pipelines.dagster_layer import job_names, metadata, operations
+from backup_pipelines.dagster_layer import job_names, labels, metadata, operations
 from backup_pipelines.dagster_layer.config_timeline import DiffConfig, HistoryConfig
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
+from backup_pipelines.health.finding import span
 from backup_pipelines.progress import sparse
 from backup_pipelines.system import System
-from backup_pipelines.wording import count
+from backup_pipelines.wording import count, counts, moment
 
 if TYPE_CHECKING:
     from backup_pipelines.timeline.differences import Differences
@@ -36,8 +37,6 @@ def timeline_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.history_job(system.system),
             _history,
             HistoryConfig,
-            description=f"Follow one record of {system.system} through the backups: when it came, "
-            "changed, went and came back. The versions are in the run, as metadata.",
             pooled=False,
         ),
         configured_op_job(
@@ -45,8 +44,6 @@ def timeline_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.diff_job(system.system),
             _diff,
             DiffConfig,
-            description=f"Show what became of the rows of a backup of {system.system} until "
-            "another one, or until now.",
             of_backup=True,
             pooled=False,
         ),
@@ -72,6 +69,7 @@ def _history(
         work.message = f"{versions} of a record of {found.table}"
     document = reports.history_document(system.system, config.store.value, found)
     shown: dict[str, metadata.Value] = {
+        labels.SUMMARY: work.message,
         "table": found.table,
         "key": ", ".join(found.key.values()),
         "backups": found.backups,
@@ -115,7 +113,7 @@ def _diff(
     document["seconds"] = round(time.monotonic() - started, 3)
     values = _differences(document, found, shown)
     if written is not None:
-        values |= {"file": str(document["file"]), "file_rows": written}
+        values |= {"file": str(document["file"]), "rows_in_file": written}
     metadata.leave_result(context, _bounded(context, document, "rows"), values)
     context.log.info(f"{first.name} {work.message}")
 
@@ -123,6 +121,7 @@ def _diff(
 def _differences(
     document: Mapping[str, Any], found: "Differences", shown: "Rows"
 ) -> dict[str, metadata.Value]:
+    from backup_pipelines.dagster_layer.restore_metadata import rows as rows_of
     from backup_pipelines.timeline import reports
 
     changed = [table for table in found.tables if not table.is_nothing]
@@ -130,7 +129,7 @@ def _differences(
         {
             "table": table.table,
             **{name: vars(table)[name] for name in reports.COUNTS},
-            "changed_columns": ", ".join(f"{n} ({c:,})" for n, c in table.changed_columns.items()),
+            "changed_columns": counts(table.changed_columns),
             "notes": "\n".join(table.notes),
         }
         for table in found.tables
@@ -149,16 +148,20 @@ def _differences(
     sums = {name: sum(vars(t)[name] for t in found.tables) for name in reports.COUNTS}
     counted = {"table": "string", **dict.fromkeys(reports.COUNTS, "int")}
     return {
-        "first": document["first"],
-        "second": document["second"],
-        "result_in_words": reports.in_words(found),
-        **sums,
+        labels.SUMMARY: f"{reports.in_words(found)}, in {span(document['seconds'])}",
+        **metadata.named(document["first"], "first"),
+        **metadata.named(document["second"], "second"),
+        **rows_of(sums),
         "tables_unchanged": len(found.tables) - len(changed),
         "not_compared": ", ".join(found.not_compared) or "none",
         "seconds": document["seconds"],
-        "tables": _table(tables, {**counted, "changed_columns": "string", "notes": "string"}),
-        "more_rows": sum(reports.left(table, shown) for table in changed),
-        "rows": _table(rows, dict.fromkeys(("table", "op", "key", "columns"), "string")),
+        "tables": metadata.table(
+            tables[:_LINES], {**counted, "changed_columns": "string", "notes": "string"}
+        ),
+        "rows_not_shown": sum(reports.left(table, shown) for table in changed),
+        "changed_rows": metadata.table(
+            rows[:_LINES], dict.fromkeys(("table", "op", "key", "columns"), "string")
+        ),
     }
 
 
@@ -168,7 +171,7 @@ def _versions(found: "History", documents: Sequence[Mapping[str, Any]]) -> dg.Ta
     rows = [
         {
             "backup": version.backup_id,
-            "at": f"{version.at:%Y-%m-%d %H:%M:%S} UTC",
+            "at": moment(version.at, seconds=True),
             "what": reports.EVENTS[version.event],
             "changes": _cell(
                 "; ".join(
@@ -181,7 +184,7 @@ def _versions(found: "History", documents: Sequence[Mapping[str, Any]]) -> dg.Ta
         for version, document in zip(found.versions, documents, strict=True)
     ]
     names = ("backup", "at", "what", "changes", "restore")
-    return _table(rows, dict.fromkeys(names, "string"))
+    return metadata.table(rows[:_LINES], dict.fromkeys(names, "string"))
 
 
 def _bounded(
@@ -199,10 +202,3 @@ def _bounded(
 
 def _cell(text: str) -> str:
     return text if len(text) <= _CELL else f"{text[:_CELL]}…"
-
-
-def _table(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, str]) -> dg.TableMetadataValue:
-    return dg.MetadataValue.table(
-        [dg.TableRecord(dict(row)) for row in rows[:_LINES]],
-        dg.TableSchema([dg.TableColumn(name, kind) for name, kind in kinds.items()]),
-    )

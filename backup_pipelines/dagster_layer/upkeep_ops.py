@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from backup_pipelines import catalog
-from backup_pipelines.dagster_layer import catalog_sync, metadata, operations, operators, partitions
+from backup_pipelines.dagster_layer import (
+    catalog_sync,
+    labels,
+    metadata,
+    operations,
+    operators,
+    partitions,
+)
 from backup_pipelines.dagster_layer.config import AcknowledgeConfig, NamedBackup, ReconcileConfig
 from backup_pipelines.dagster_layer.jobs import refuse_reexecution
 from backup_pipelines.dagster_layer.removal_ops import forget, named
@@ -67,7 +74,8 @@ def _set_pin(
                 metadata={**shown, "pinned": dg.MetadataValue.bool(pinned)},
             )
         )
-        metadata.leave_result(context, {"backup": chosen, **shown}, {"backup": chosen})
+        said = {labels.SUMMARY: work.message, **metadata.named(chosen)}
+        metadata.leave_result(context, {"backup": chosen, **shown}, said)
 
 
 def reconcile(
@@ -165,5 +173,6 @@ def acknowledge(
         guards = [one.guard for one in ended]
         work.message = f"no longer frozen by {', '.join(guards)}"
         work.details["guards"] = guards
-        metadata.leave_result(context, {"guards": guards}, {"guards": ", ".join(guards)})
+        said = {labels.SUMMARY: work.message, "guards": ", ".join(guards)}
+        metadata.leave_result(context, {"guards": guards}, said)
         context.log.info(work.message)

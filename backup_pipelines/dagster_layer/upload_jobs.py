@@ -8,6 +8,7 @@ from backup_pipelines import catalog
 from backup_pipelines.dagster_layer import (
     catalog_sync,
     job_names,
+    labels,
     lock_ops,
     metadata,
     operations,
@@ -18,6 +19,7 @@ from backup_pipelines.dagster_layer.op_jobs import configured_op_job
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.progress import sparse
 from backup_pipelines.system import System
+from backup_pipelines.wording import count, size
 
 
 def upload_jobs(system: System) -> list[dg.JobDefinition]:
@@ -29,8 +31,6 @@ def upload_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.upload_job(system.system),
             _upload,
             UploadConfig,
-            description=f"Put the backup of an archive of {system.system} into the store and the "
-            "catalog, after verifying it.",
         )
     ]
 
@@ -63,5 +63,12 @@ def _upload(
         catalog_sync.sync(context.instance, store, name)
         counts = {"objects": done.objects, "bytes": done.bytes, "kept": done.kept}
         row = catalog.row(done.entry, catalog.states(store, name))
-        metadata.leave_result(context, {**row, **counts}, {"backup": done.entry.id, **counts})
+        shown = {
+            labels.SUMMARY: f"{count(done.objects, 'object')} are in the store, {size(done.bytes)}",
+            **metadata.named(done.entry.id),
+            "objects": done.objects,
+            "size_bytes": done.bytes,
+            "objects_kept": done.kept,
+        }
+        metadata.leave_result(context, {**row, **counts}, shown)
         context.log.info(f"{done.entry.id}: {work.message}")

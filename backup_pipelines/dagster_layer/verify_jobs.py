@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from backup_pipelines import catalog, encryption
+from backup_pipelines import catalog, cluster, encryption
 from backup_pipelines.dagster_layer import (
     job_names,
+    labels,
     lock_ops,
     metadata,
     operations,
     operators,
 )
-from backup_pipelines.dagster_layer.config import BackupChoice
+from backup_pipelines.dagster_layer.config import BackupChoice, StoreChoice
 from backup_pipelines.dagster_layer.jobs import chosen
 from backup_pipelines.dagster_layer.op_jobs import configured_op_job, op_job
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
@@ -23,6 +24,7 @@ from backup_pipelines.progress import sparse
 from backup_pipelines.scheduling import rotation
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
+from backup_pipelines.wording import count, size
 
 if TYPE_CHECKING:
     from backup_pipelines.verify import VerifyResult
@@ -37,15 +39,12 @@ def verify_jobs(system: System) -> list[dg.JobDefinition]:
             job_names.verify_job(name),
             _verify_chosen,
             BackupChoice,
-            description=f"Read every object of a backup of {name} back, by size and sha256.",
             of_backup=True,
         ),
         op_job(
             system,
             job_names.verify_rotation_job(name),
             _verify_due,
-            description=f"Verify those backups of {name} that were verified longest ago, as many "
-            f"as it takes to verify each within {system.verify.days} days.",
         ),
     ]
 
@@ -60,14 +59,21 @@ def _verify_chosen(
     with operations.operation(context, system, "verify", environment) as work:
         store = environment.store()
         entry = chosen(context, store, system.system, config)
-        result = _verify(context, store, entry, work)
+        is_listed = environment.which is StoreChoice.first
+        result = _verify(context, store, entry, work, is_listed=is_listed)
     document = {
         "backup": entry.id,
         "objects": result.objects,
         "bytes": result.bytes,
         "opened": result.opened,
     }
-    shown = {**document, "opened": dg.MetadataValue.bool(result.opened)}
+    shown: dict[str, metadata.Value] = {
+        labels.SUMMARY: f"{count(result.objects, 'object')}, {size(result.bytes)}: all as written",
+        **metadata.named(entry.id),
+        "objects": result.objects,
+        "size_bytes": result.bytes,
+        "opened": dg.MetadataValue.bool(result.opened),
+    }
     metadata.leave_result(context, document, shown)
     context.log.info(f"{entry.id}: {work.message}")
 
@@ -95,10 +101,11 @@ def _verify_due(
     damaged = [name for name, error in problems.items() if isinstance(error, Damaged)]
     context.add_output_metadata(
         {
+            labels.SUMMARY: f"{len(due) - len(problems)} of {len(entries)} backups verified",
             "backups": len(entries),
-            "verified": len(due) - len(problems),
-            "damaged": ", ".join(damaged),
-            "not_verified": ", ".join(name for name in problems if name not in damaged),
+            "backups_verified": len(due) - len(problems),
+            "damaged": metadata.listed(damaged),
+            "not_verified": metadata.listed(name for name in problems if name not in damaged),
         }
     )
     if problems:
@@ -109,13 +116,29 @@ def _verify_due(
 
 
 def _verify(
-    context: dg.OpExecutionContext, store: Store, entry: Manifest, work: operations.Operation
+    context: dg.OpExecutionContext,
+    store: Store,
+    entry: Manifest,
+    work: operations.Operation,
+    *,
+    is_listed: bool = True,
 ) -> "VerifyResult":
+    from backup_pipelines.dagster_layer import proof
     from backup_pipelines.verify import check
 
     work.backup = entry.id
     operator = operators.operator_of(context.run)
-    result = check(store, entry, report=sparse(context.log.info), operator=operator)
+    try:
+        with cluster.workers() as workers:
+            report = sparse(context.log.info)
+            result = check(store, entry, report=report, operator=operator, workers=workers)
+    except Damaged:
+        # The catalog is that of the first store. Where nothing was found out, nothing is new.
+        if is_listed:
+            proof.tell(context, store, entry, "Verified: it is damaged")
+        raise
+    if is_listed:
+        proof.tell(context, store, entry, "Verified: every object is as written")
     work.message = f"{result.objects} objects, {result.bytes} bytes are as written"
     for line in result.read_again:
         context.log.warning(line)

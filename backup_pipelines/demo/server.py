@@ -77,8 +77,13 @@ _INITDB_OPTIONS = (
 class EmbeddedServer:
     """A PostgreSQL server of our own, on a Unix socket only, with its files in one directory."""
 
-    def __init__(self, directory: Path) -> None:
-        """Name the directory; it is made when the server is first needed."""
+    def __init__(self, directory: Path, programs: Path | None = None) -> None:
+        """Name the directory; it is made when the server is first needed.
+
+        `programs` is the folder of another PostgreSQL than the wheel's, which the user that the
+        server runs as must be able to run.
+        """
+        self._programs = programs
         self.directory = Path(os.path.realpath(directory))
         digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
         # Names its folders under the temp folder and, as cluster_name, all its processes.
@@ -176,7 +181,7 @@ class EmbeddedServer:
         self._clear_remains()
         account = server_account(self._home)
         own_directory(socket_folder, account)
-        programs = server_bin_dir(account)
+        programs = self._programs or server_bin_dir(account)
         if not (self._data / "PG_VERSION").exists():
             self._initialize(account, programs)
         log_start = self._log.stat().st_size if self._log.exists() else 0

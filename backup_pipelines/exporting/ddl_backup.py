@@ -25,12 +25,18 @@ def back_up_ddl(
     schemas: Sequence[str],
     pg_dump: Path,
     recipients: Recipients | None,
+    doing: str = "",
 ) -> tuple[DdlSection, ...]:
-    """Both sections of the DDL as it is in the snapshot, each read back from the store."""
+    """Both sections of the DDL as it is in the snapshot, each read back from the store.
+
+    They are read one after the other, by one connection at a time.
+    """
     sections: tuple[Section, ...] = ("pre-data", "post-data")
     found: list[DdlSection] = []
     for section in sections:
-        text = dump_section(url, section, program=pg_dump, snapshot=snapshot, schemas=schemas)
+        text = dump_section(
+            url, section, program=pg_dump, snapshot=snapshot, schemas=schemas, doing=doing
+        )
         key = layout.schema_key(system, backup_id, section, encrypted=recipients is not None)
         found.append(_stored(store, key, section, text, recipients))
     return tuple(found)

@@ -32,12 +32,3 @@ def estimate(table_bytes: int, last: Manifest | None = None) -> Estimate:
     return Estimate(
         max(_LEAST_SECONDS, last.seconds * grown), round(last.size_bytes * grown), last.id
     )
-
-
-def in_words(seconds: float) -> str:
-    """A duration as people estimate it: `20 s`, `3 min`, `2.5 h`."""
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 100 * 60:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"

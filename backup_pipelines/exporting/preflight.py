@@ -22,6 +22,7 @@ class Problems:
     unreadable: tuple[str, ...]
     sequences: tuple[str, ...]
     hidden: tuple[str, ...]
+    unlogged: tuple[str, ...]
 
 
 def find_problems(
@@ -42,6 +43,7 @@ def find_problems(
             for name in _unreadable_sequences(connection, system.schemas)
         ),
         hidden=tuple(_hidden_problems(connection, named, chosen)),
+        unlogged=tuple(_unlogged_problems(connection, system, chosen)),
     )
 
 
@@ -59,7 +61,13 @@ def refuse_unreadable(
     rows matter in the `chosen` tables only.
     """
     found = find_problems(connection, system, role, tables, chosen, missing)
-    problems = (*found.missing, *found.unreadable, *found.sequences, *found.hidden)
+    problems = (
+        *found.missing,
+        *found.unreadable,
+        *found.sequences,
+        *found.hidden,
+        *found.unlogged,
+    )
     if problems:
         raise Refused(
             f"{system.system} cannot be backed up whole as role {role}; nothing was written. "
@@ -80,6 +88,7 @@ def refuse_hidden_rows(
         *_missing_problems(system, missing),
         *_table_problems(named, chosen),
         *_hidden_problems(connection, named, chosen),
+        *_unlogged_problems(connection, system, chosen),
     ]
     if problems:
         raise Refused(
@@ -90,8 +99,9 @@ def refuse_hidden_rows(
 
 def _missing_problems(system: System, missing: Sequence[Entry]) -> list[str]:
     return [
-        f"{entry.name} is in module {entry.module} but not in the database: remove it from "
-        f"defs/{system.system}/defs.yaml, or create it"
+        f"{entry.name} is in module {entry.module} but not in the database: if it is lost restore "
+        f"it (backup-pipelines plan {system.system} BACKUP), if it is not wanted any more remove "
+        f"it from defs/{system.system}/defs.yaml"
         for entry in missing
     ]
 
@@ -127,6 +137,25 @@ def _hidden_problems(connection: Connection, role: str, chosen: Sequence[LiveTab
         f"ALTER ROLE {role} BYPASSRLS;"
         for table in chosen
         if table.oid in hiding
+    ]
+
+
+def _unlogged_problems(
+    connection: Connection, system: System, chosen: Sequence[LiveTable]
+) -> list[str]:
+    """What a standby cannot read at all."""
+    wanted = {table.oid for table in chosen}
+    return [
+        f"{row['schema']}.{row['name']} is unlogged, and no standby can read it: back up from the "
+        "primary, "
+        + (
+            "or make it logged there"
+            if row["is_sequence"]
+            else f"or exclude it in defs/{system.system}/defs.yaml with the reason"
+        )
+        for row in connection.execute(query("unlogged")).fetchall()
+        if row["oid"] in wanted
+        or (row["is_sequence"] and (not system.schemas or row["schema"] in system.schemas))
     ]
 
 

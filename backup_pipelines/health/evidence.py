@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ValidationError
 
-from backup_pipelines import catalog, drill, encryption, layout
+from backup_pipelines import catalog, drill_record, encryption, layout
 from backup_pipelines.catalog import Listing
-from backup_pipelines.copies import copying
-from backup_pipelines.drill import DrillResult
+from backup_pipelines.copies.lacking import lacking
+from backup_pipelines.drill_record import DrillResult
 from backup_pipelines.errors import BackupError, Damaged
 from backup_pipelines.health.finding import READABLE, Finding
 from backup_pipelines.health.second_look import SecondLook
@@ -155,7 +155,7 @@ def gather(
         unfinished=removal.unfinished(store, name),
         storage_bytes=sum(o.size_bytes for o in store.objects(layout.system_prefix(name))),
         storage_points=[(one.at, float(one.storage_bytes)) for one in past],
-        drill=drill.last_drill(store, name),
+        drill=drill_record.last_drill(store, name),
         records=audit.records(store, name, last=_RECORDS),
         unlocked=_unlocked(store, system, listing, now),
         closed=encryption.closed(listing.backups),
@@ -174,7 +174,7 @@ def _lacking(
 ) -> Sequence[Manifest]:
     if second is None or second.problem or system.second_store is None:
         return ()
-    return copying.lacking(listing, second.listing, system.second_store.retention, now)
+    return lacking(listing, second.listing, system.second_store.retention, now)
 
 
 def _unlocked(

@@ -8,6 +8,7 @@ from backup_pipelines.health.evidence import Evidence
 from backup_pipelines.health.finding import Finding, Status, span, unknown
 from backup_pipelines.scheduling import schedule
 from backup_pipelines.settings import PERIODS
+from backup_pipelines.wording import moment
 
 # A backup takes a while, and clocks of a schedule's time zone change by one hour.
 _GRACE = timedelta(hours=2)
@@ -66,7 +67,7 @@ def success(evidence: Evidence) -> Finding:
     if not attempts:
         return unknown("success", "The audit trail has no attempt to back up.")
     newest = attempts[0]
-    when = f"{newest.at:%Y-%m-%d %H:%M} UTC"
+    when = moment(newest.at)
     if newest.outcome == "done":
         return Finding(guard="success", status="ok", message=f"The newest backup, {when}, is done.")
     # A refusal may be a person's slip; what hinders the backups is red in its own guard.
@@ -86,8 +87,7 @@ def success(evidence: Evidence) -> Finding:
 def intact(evidence: Evidence) -> Finding:
     """Whether no backup is known to be damaged, and every manifest can be read."""
     broken = {
-        backup: f"{backup}, found damaged {at:%Y-%m-%d %H:%M} UTC"
-        for backup, at in evidence.damaged.items()
+        backup: f"{backup}, found damaged {moment(at)}" for backup, at in evidence.damaged.items()
     } | dict(evidence.unreadable)
     numbers = {"damaged": len(evidence.damaged), "unreadable": len(evidence.unreadable)}
     if broken:
@@ -127,7 +127,7 @@ def restorable(evidence: Evidence) -> Finding:
             return Finding(
                 guard="restorable",
                 status="error",
-                message=f"The last drill ({failed.at:%Y-%m-%d %H:%M} UTC"
+                message=f"The last drill ({moment(failed.at)}"
                 f"{f', of {failed.backup}' if failed.backup else ''}) failed: {failed.message}",
                 advice=f"Look at its run and put right what it says. {advice}",
                 cause=state_log.stamp(failed.at),

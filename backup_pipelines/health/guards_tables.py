@@ -5,8 +5,8 @@ Each compares manifests, so that the store alone is enough.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
-from backup_pipelines import layout
 from backup_pipelines.health.evidence import Evidence
 from backup_pipelines.health.finding import Finding
 from backup_pipelines.layout import Format
@@ -179,33 +179,31 @@ def _measures(entry: Manifest) -> dict[str, _Measure]:
     for table in entry.tables:
         name = table.partition_of or table.qualified
         found[name] = _added(found.get(name, _Measure(0, 0)), table)
-    everything = _Measure(0, 0)
-    for table in entry.tables:
-        everything = _added(everything, table)
-    found[_ALL_TABLES] = everything
+    found[_ALL_TABLES] = reduce(_added, entry.tables, _Measure(0, 0))
     return found
 
 
 def _added(to: _Measure, table: Table) -> _Measure:
-    formats: set[Format] = {layout.format_of(part.key) for part in table.parts}
     size = to.bytes + table.size_bytes
-    return _Measure(to.rows + table.rows, size, to.formats.union(formats))
+    return _Measure(to.rows + table.rows, size, to.formats | table.formats)
 
 
 def _lost(had: _Measure, has: _Measure) -> float:
     """The larger share in percent that is gone, of rows or of bytes."""
-    shares = [1 - has.rows / had.rows]
-    if had.bytes and had.formats == has.formats:
-        shares.append(1 - has.bytes / had.bytes)
-    return 100 * max(*shares, 0.0)
+    return 100 * max(1 - min(_ratios(had, has)), 0.0)
 
 
 def _risen(had: _Measure, has: _Measure) -> float:
     """The larger growth in percent, of rows or of bytes."""
-    shares = [has.rows / had.rows - 1]
+    return 100 * max(max(_ratios(had, has)) - 1, 0.0)
+
+
+def _ratios(had: _Measure, has: _Measure) -> list[float]:
+    """How much there is of what was: of rows, and of bytes where they can be compared."""
+    found = [has.rows / had.rows]
     if had.bytes and had.formats == has.formats:
-        shares.append(has.bytes / had.bytes - 1)
-    return 100 * max(*shares, 0.0)
+        found.append(has.bytes / had.bytes)
+    return found
 
 
 def _change(had: _Measure, has: _Measure) -> str:

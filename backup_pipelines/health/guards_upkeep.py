@@ -8,7 +8,7 @@ from backup_pipelines.settings import parse_size
 from backup_pipelines.storage.age import BACKUP_AGE_IDENTITY
 from backup_pipelines.trail import notices
 from backup_pipelines.trail.audit import NOTIFY
-from backup_pipelines.wording import age, size
+from backup_pipelines.wording import age, moment, size
 
 # Older than this, what was found in the live database says nothing of today.
 _LIVE_COUNTS = timedelta(days=1)
@@ -87,7 +87,7 @@ def prune(evidence: Evidence) -> Finding:
         return Finding(
             guard="prune",
             status="error",
-            message=f"The last prune ({last.at:%Y-%m-%d %H:%M} UTC) failed: {last.message}",
+            message=f"The last prune ({moment(last.at)}) failed: {last.message}",
             advice=f"Do what it says, then `backup-pipelines prune {evidence.name}`.",
             numbers=numbers,
         )
@@ -130,7 +130,7 @@ def notify(evidence: Evidence) -> Finding:
         return Finding(
             guard="notify",
             status="error",
-            message=f"People could not be told ({newest.at:%Y-%m-%d %H:%M} UTC): {newest.message}",
+            message=f"People could not be told ({moment(newest.at)}): {newest.message}",
             advice="Put the URLs right in the variables that `notifications` and "
             f"`heartbeat_url_env` of defs/{evidence.name}/defs.yaml name. The next message that is "
             "sent clears it.",

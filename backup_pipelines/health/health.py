@@ -100,6 +100,9 @@ class Health(BaseModel):
     )
     findings: list[Finding]
     freezes: list[Freeze]
+    records: list[Record] = Field(
+        default_factory=list[Record], exclude=True, description="The newest of the audit trail."
+    )
     known: dict[str, Alarm] = Field(
         default_factory=dict[str, Alarm], description="What people were told of each guard."
     )
@@ -243,6 +246,7 @@ def _health(store: Store, evidence: Evidence) -> Health:
         findings=findings,
         destinations=guards_second.destinations(evidence),
         freezes=[Freeze(guard=f.guard, since=f.at, message=f.message) for f in evidence.freezes],
+        records=list(evidence.records),
     )
 
 

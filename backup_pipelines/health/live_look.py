@@ -80,14 +80,13 @@ def _look(system: System, url: str, use: _Use | None) -> Finding:
 
 def _preflight(system: System, url: str, use: _Use | None) -> int:
     """How many tables there are; those that a backup holds are given to `use`."""
-    with connected(url, what=f"the database of {system.system}") as connection:
+    doing = f"health {system.system}"
+    with connected(url, what=f"the database of {system.system}", doing=doing) as connection:
         limit = f"{_STATEMENT_SECONDS}s"
         connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, false)", [limit])
         server = describe(connection)
         refuse_unsuitable(server, url, connection)
-        # Nothing is locked here: of a table that is dropped meanwhile PostgreSQL says NULL.
-        found = list_tables(connection, system.schemas)
-        tables = [t for t in found if t.may_select is not None]  # pyright: ignore[reportUnnecessaryComparison]
+        tables = list_tables(connection, system.schemas)
         roots = [table.qualified for table in tables if table.partition_of is None]
         assignment = assign(system, roots)
         wanted = assignment.entry_of().keys()

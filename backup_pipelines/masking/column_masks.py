@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from backup_pipelines.csv.made_up import length_of
 from backup_pipelines.masking.facts import Column
-from backup_pipelines.masking.fakes import EMPTY, SHORTEST, SHORTEST_MARKED, Wanted
+from backup_pipelines.masking.fakes import EMPTY, LONGEST_IP, SHORTEST, SHORTEST_MARKED, Wanted
 from backup_pipelines.masking.values import HASH_DIGITS, INTEGER_BITS, ColumnMask
 
 # Of one family: what is equal in one is equal in the others.
@@ -97,8 +97,9 @@ def _faked(kind: str, column: Column, family: str, marked: bool) -> ColumnMask |
         return f"{column.type} takes no fake {kind}"
     room = length(column)
     needed = (SHORTEST | SHORTEST_MARKED if marked else SHORTEST).get(kind, 0)
-    if room is not None and room < needed:
-        return f"{column.type} is too short for a fake {kind}, which needs {needed} characters"
+    room_needed = LONGEST_IP if kind == "ip" else needed
+    if room is not None and room < room_needed:
+        return f"{column.type} is too short for a fake {kind}, which needs {room_needed} characters"
     if marked and not needed:
         return f"it is part of a key or a unique index, and a fake {kind} may come twice"
     return ColumnMask("fake", Wanted(kind, family, room, marked and kind in SHORTEST_MARKED))

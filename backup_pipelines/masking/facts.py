@@ -52,11 +52,6 @@ class Facts:
     foreign_keys: tuple[ForeignKey, ...]
     uniques: Uniques
 
-    def is_unique(self, table: str, column: str) -> bool:
-        """Whether a column has a part in what makes rows of a table unique."""
-        holders = [table, *(part for part, root in self.partitions.items() if root == table)]
-        return any(column in self.uniques.get(holder, ()) for holder in holders)
-
 
 def facts_of_backup(store: Store, entry: Manifest) -> Facts:
     """What manifest and DDL say; raises Damaged for DDL that is not the manifest's."""

@@ -35,6 +35,8 @@ SHORTEST: dict[str, int] = {
 
 _MARKED = ("name", "first_name", "last_name", "address", "city", "postal_code", "company", "text")
 
+LONGEST_IP = len("10.255.255.255")
+
 SHORTEST_MARKED: dict[str, int] = {
     **dict.fromkeys(_MARKED, _MARK_DIGITS),
     "phone": len(_COUNTRY) + _PHONE_DIGITS_MARKED,
@@ -98,7 +100,7 @@ class Faker:
         if wanted.kind == "date":
             return _date(value, wanted.family, random.Random(seed))
         if wanted.kind == "ip":
-            return f"10.{seed[0]}.{seed[1]}.{seed[2]}"
+            return _padded(f"10.{seed[0]}.{seed[1]}.{seed[2]}", wanted)
         return _padded(self._text(value, wanted, seed), wanted)
 
     def _text(self, value: str, wanted: Wanted, seed: bytes) -> str:

@@ -20,15 +20,14 @@ from backup_pipelines.masking.facts import facts_of_backup
 from backup_pipelines.masking.keyed import key_of_environment
 from backup_pipelines.masking.policy import Policy, make_policy, spec_of
 from backup_pipelines.masking.values import Masker
-from backup_pipelines.postgres.connection import Connection, connected
+from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.queries import query
 from backup_pipelines.postgres.writer import copy_batches, copy_table, insertable, stored_batches
-from backup_pipelines.progress import Report
-from backup_pipelines.restore import RestoreResult
-from backup_pipelines.restoring.load import load, prove, refuse_unless_empty
+from backup_pipelines.progress import Report, Step
+from backup_pipelines.restore import RestoreResult, restore_into_empty
+from backup_pipelines.restoring.load import prove
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
-from backup_pipelines.verify import verify
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,11 @@ def copy_masked(
     spec = spec_of(system)
     encryption.refuse_closed(entry)
     copier = _Copier(make_policy(spec, facts_of_backup(store, entry)), Masker(key))
-    with connected(target_url, what="the target database") as connection:
-        refuse_unless_empty(connection)
-        verify(store, entry, report=report)
-        done = load(connection, store, entry, report, copy=copier.copy, proof=copier.prove)
+    restored = restore_into_empty(
+        store, entry, target_url, report=report, copy=copier.copy, proof=copier.prove
+    )
     return MaskedCopy(
-        RestoreResult(entry.id, done.tables, done.rows, done.seconds, done.skipped),
+        restored,
         copier.columns(),
         copier.policy.undecided,
         {t.qualified: t.digest for t in entry.tables if t.digest and not copier.masks(t)},
@@ -105,15 +103,16 @@ class _Copier:
         """Whether rows of the table are masked; a partitioned one has none of its own."""
         return table.kind == "table" and bool(self.policy.of(table.qualified))
 
-    def copy(self, connection: Connection, store: Store, table: Table) -> None:
+    def copy(self, connection: Connection, store: Store, table: Table, step: Step) -> None:
         """Load a table, masked where it has masks; raises Failed with PostgreSQL's reason."""
         if not self.masks(table):
-            copy_table(connection, store, table)
+            copy_table(connection, store, table, step)
             return
         columns = insertable(table)
         target = sql.Identifier(table.schema_name, table.name)
         try:
-            copy_batches(connection, target, columns, self._masked(store, table, columns))
+            masked = self._masked(store, table, columns)
+            copy_batches(connection, target, columns, masked, step)
         except psycopg.Error as error:
             raise Failed(
                 f"{table.qualified} cannot be loaded with its masks: {str(error).strip()}"

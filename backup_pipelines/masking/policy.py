@@ -108,10 +108,9 @@ def _marked(facts: Facts) -> set[_Place]:
     """Columns that are part of what makes rows unique, and those that refer to such, wherever the
     rows of the other table are: each backup of a system has to come to the same."""
     unique = {
-        (name, column)
-        for name, table in facts.tables.items()
-        for column in table.columns
-        if facts.is_unique(name, column)
+        (facts.partitions.get(holder, holder), column)
+        for holder, columns in facts.uniques.items()
+        for column in columns
     }
     referring = {
         (facts.partitions.get(key.table, key.table), column)

@@ -40,7 +40,7 @@ def _looks_like(name: str) -> str:
         return ""
     last, known = words[-1], set(words)
     if last == "migration" or name.strip("_").lower() in _MIGRATIONS:
-        return "looks like the history of a migration tool"
+        return "looks like the history of a migration tool, which a restore would set back"
     if known & {"cache", "cached"}:
         return "looks like a cache, which fills itself again"
     if last == "session":

@@ -1,25 +1,30 @@
-"""What stands in the way of a backup of a database, or surprises later."""
+"""What stands in the way of a backup of a database, and what surprises later."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from psycopg import sql
 
-from backup_pipelines.exporting.estimate import estimate, in_words
+from backup_pipelines.exporting.estimate import estimate
 from backup_pipelines.onboarding.found import Found
 from backup_pipelines.onboarding.reader_role import bypass_note, proposed_role, see_all_rows
 from backup_pipelines.onboarding.rendering import STORAGE_LIMIT, shown
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.settings import parse_size
-from backup_pipelines.wording import count, size
+from backup_pipelines.wording import count, how_long, size
 
 # From this size on a table decides how long the whole backup takes.
 _BIG_TABLE = 10**9
 
 
 def warnings_about(found: Found) -> tuple[str, ...]:
-    """What stands in the way of a backup, or surprises later; SQL to paste on lines of its own."""
-    return (*_in_the_way(found), *_surprises(found), *_sizes(found))
+    """What to do before a backup; SQL to paste stands on lines of its own."""
+    return tuple(_in_the_way(found))
+
+
+def notes_about(found: Found) -> tuple[str, ...]:
+    """What is good to know, and asks for nothing before a backup."""
+    return (*_surprises(found), *_sizes(found))
 
 
 def _in_the_way(found: Found) -> Iterator[str]:
@@ -40,7 +45,7 @@ def _in_the_way(found: Found) -> Iterator[str]:
 def _surprises(found: Found) -> Iterator[str]:
     keyless = _names(table for table in found.roots if not table.primary_key)
     if keyless:
-        yield f"no primary key, so rows cannot be told apart one by one, in {keyless}"
+        yield f"no primary key, so no single row of it can be restored by --key: {keyless}"
     unlogged = _names(table for table in found.tables if table.oid in found.unlogged)
     if unlogged:
         yield f"unlogged, so a crash of the server empties them: {unlogged}"
@@ -52,7 +57,7 @@ def _surprises(found: Found) -> Iterator[str]:
     )
     if partitioned:
         yield (
-            "partitioned, so each stands for all its partitions, also those that come later: "
+            "partitioned; its name stands for all its partitions, also those that come later: "
             f"{partitioned}"
         )
 
@@ -63,12 +68,12 @@ def _sizes(found: Found) -> Iterator[str]:
     big = sorted((-size, name) for name, size in sizes.items() if size >= _BIG_TABLE)
     if big:
         listed = ", ".join(
-            f"{shown(name)} ({size(-negative)}, about {in_words(estimate(-negative).seconds)})"
+            f"{shown(name)} ({size(-negative)}, about {how_long(estimate(-negative).seconds)})"
             for negative, name in big
         )
         yield (
             f"big tables, which decide how long a backup takes: {listed}; all tables about "
-            f"{in_words(estimate(total).seconds)}, at 100 MB/s, which a slow network does not reach"
+            f"{how_long(estimate(total).seconds)}, at 100 MB/s, which a slow network does not reach"
         )
     if total > parse_size(STORAGE_LIMIT):
         yield f"the tables take {size(total)}: look at storage_limit and keep_last"

@@ -57,7 +57,7 @@ class Found:
 
 def read_database(url: str, system: str) -> Found:
     """What the catalog says of the database, in one moment; needs no right but to connect."""
-    with connected(url, what=f"the database of {system}") as connection:
+    with connected(url, what=f"the database of {system}", doing=f"init {system}") as connection:
         # In SQL_ASCII, to be refused below, names would come as bytes.
         connection.execute("SET client_encoding TO 'UTF8'")
         server = describe(connection)

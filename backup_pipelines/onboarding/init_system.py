@@ -13,7 +13,7 @@ from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.manifest import Excluded
 from backup_pipelines.modules import assign
 from backup_pipelines.onboarding.candidates import exclusion_candidates
-from backup_pipelines.onboarding.cautions import warnings_about
+from backup_pipelines.onboarding.cautions import notes_about, warnings_about
 from backup_pipelines.onboarding.found import read_database
 from backup_pipelines.onboarding.proposals import propose_modules
 from backup_pipelines.onboarding.rendering import InitReport, render, shown
@@ -45,12 +45,13 @@ def init_system(system: str, database_url_env: str, url: str, folder: Path) -> I
         modules={name: tuple(t.written for t in own) for name, own in proposed.items()},
         excluded=tuple(Excluded(name=t.written, reason=why) for t, why in candidates.items()),
         left_out=found.left_out,
-        warnings=(
+        warnings=warnings_about(found),
+        notes=(
             *(
                 f"{shown(table.qualified)} is backed up in module other: {why}"
                 for table, why in odd.items()
             ),
-            *warnings_about(found),
+            *notes_about(found),
         ),
     )
     text = render(system, database_url_env, report)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 
-from backup_pipelines.onboarding.grouping import BIG, grouped
+from backup_pipelines.onboarding.grouping import BIG, GENERAL, grouped
 from backup_pipelines.onboarding.names import words_of
 from backup_pipelines.onboarding.table_facts import PUBLIC, Reference, TableFacts
 from backup_pipelines.system import OTHER
@@ -25,7 +25,7 @@ def propose_modules(
 ) -> dict[str, tuple[TableFacts, ...]]:
     """Every table in exactly one module: by schema, then by name prefix and foreign key.
 
-    Modules of `public` come first, `general` at their end; a module's head is its first table.
+    Modules of `public` come first, `general` last of all; a module's head is its first table.
     """
     ordered, keys = sorted(set(tables)), sorted(set(references))
     schemas: dict[str, list[TableFacts]] = {}
@@ -46,7 +46,7 @@ def propose_modules(
         own = (schemas[schema] for schema in whole if titles[schema] == title)
         found.append((title, tuple(chain.from_iterable(own))))
     modules: dict[str, tuple[TableFacts, ...]] = {}
-    for name, group in found:
+    for name, group in sorted(found, key=lambda module: module[0] == GENERAL):
         modules[_unique(name, modules)] = group
     return modules
 

@@ -27,7 +27,20 @@ class InitReport:
     modules: Mapping[str, tuple[str, ...]]
     excluded: tuple[Excluded, ...]  # candidates only: nothing is excluded before somebody says so
     left_out: tuple[Excluded, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...]  # to be dealt with
+    notes: tuple[str, ...] = ()  # to be known
+
+    def document(self) -> dict[str, object]:
+        """What `init --json` prints, beside the variables."""
+        return {
+            "system": self.path.parent.name,
+            "file": str(self.path.absolute()),
+            "modules": {module: list(tables) for module, tables in self.modules.items()},
+            "not_backed_up": [{"table": t.name, "reason": t.reason} for t in self.left_out],
+            "could_be_excluded": [{"table": t.name, "reason": t.reason} for t in self.excluded],
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
 
 
 def render(system: str, database_url_env: str, report: InitReport) -> str:
@@ -41,6 +54,8 @@ def render(system: str, database_url_env: str, report: InitReport) -> str:
         "attributes:",
         f"  system: {scalar(system)}",
         f"  database_url_env: {scalar(database_url_env)}",
+        "  # Restores write, as the role that owns the tables. Without this line: as backups read.",
+        f"  restore_url_env: {scalar(owner_variable(database_url_env))}",
         "  modules:" if report.modules else "  modules: {}",
     ]
     for module, tables in report.modules.items():
@@ -72,15 +87,18 @@ def _header(system: str, database_url_env: str, report: InitReport) -> list[str]
         f"#   backup-pipelines preflight {system}",
         f"#   backup-pipelines backup {system}",
         f"#   backup-pipelines drill {system}",
-        *(["#", "# To look at:"] if report.warnings else []),
-        *(line for warning in report.warnings for line in _item(warning)),
-        *(["#", "# Left out, as in every logical backup:"] if report.left_out else []),
-        *(
-            line
-            for entry in report.left_out
-            for line in _item(f"{shown(entry.name)}: {shown(entry.reason)}")
+        *_list("To look at:", report.warnings),
+        *_list("Good to know:", report.notes),
+        *_list(
+            "Left out, as in every logical backup:",
+            [f"{shown(entry.name)}: {shown(entry.reason)}" for entry in report.left_out],
         ),
     ]
+
+
+def _list(heading: str, items: Sequence[str]) -> list[str]:
+    lines = [line for item in items for line in _item(item)]
+    return ["#", f"# {heading}", *lines] if lines else []
 
 
 def _excluded(candidates: Sequence[Excluded]) -> list[str]:
@@ -97,6 +115,16 @@ def _excluded(candidates: Sequence[Excluded]) -> list[str]:
             f"  #     reason: {scalar(entry.reason)}",
         ]
     return lines
+
+
+def owner_variable(database_url_env: str) -> str:
+    """The variable with the URL of the tables' owner: SHOP_OWNER_DATABASE_URL and the like."""
+    stem, ending = database_url_env, ""
+    for known in ("DATABASE_URL", "URL"):
+        if f"_{database_url_env}".endswith(f"_{known}"):
+            stem, ending = database_url_env.removesuffix(known).rstrip("_"), known
+            break
+    return "_".join(part for part in (stem, "OWNER", ending) if part)
 
 
 def scalar(text: str) -> str:

@@ -1,6 +1,6 @@
 """Writing the differences, and nothing else: deletes, then updates, then inserts."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import psycopg
 from psycopg import sql
@@ -9,6 +9,7 @@ from backup_pipelines.errors import Failed
 from backup_pipelines.postgres.comparison import Change
 from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.writer import copy_batches, stored_batches
+from backup_pipelines.progress import Meter, Step
 from backup_pipelines.storage.store import Store
 
 
@@ -17,7 +18,7 @@ def apply(
     store: Store,
     changes: Sequence[Change],
     rewritten: set[int],
-    report: Callable[[str], None],
+    meter: Meter,
 ) -> None:
     """Apply the differences of all tables, parents before children; what acts on them is silent.
 
@@ -27,26 +28,27 @@ def apply(
     for change in reversed(changes):
         ops = ("d", "u") if change.live.oid in rewritten else ("d",)
         if change.delete or ("u" in ops and change.update):
-            report(f"deleting from {change.table.qualified}")
             _run(connection, change, _delete(change, ops))
+            meter.add(change.delete, what=f"deleted from {change.table.qualified}")
     for change in changes:
         if change.update and change.live.oid not in rewritten:
-            report(f"updating {change.table.qualified}")
             _run(connection, change, _update(change))
+            meter.add(change.update, what=f"updated in {change.table.qualified}")
     for change in changes:
         ops = ("i", "u") if change.live.oid in rewritten else ("i",)
         if change.insert or ("u" in ops and change.update):
-            report(f"inserting into {change.table.qualified}")
             if change.direct:
-                _copy(connection, store, change)
-            else:
-                _run(connection, change, _insert(change, ops))
+                _copy(connection, store, change, meter.add)
+                continue
+            _run(connection, change, _insert(change, ops))
+            written = change.insert + ("u" in ops) * change.update
+            meter.add(written, what=f"inserted into {change.table.qualified}")
 
 
-def _copy(connection: Connection, store: Store, change: Change) -> None:
+def _copy(connection: Connection, store: Store, change: Change, step: Step) -> None:
     batches = stored_batches(store, change.table, change.columns)
     try:
-        copy_batches(connection, change.live.identifier, change.columns, batches)
+        copy_batches(connection, change.live.identifier, change.columns, batches, step)
     except psycopg.Error as error:
         raise _failed(change, error) from error
 

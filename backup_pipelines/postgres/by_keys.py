@@ -40,7 +40,9 @@ def compare_by_keys(
     live rows. False leaves everything to the comparison of whole rows.
     """
     table, key = change.table, change.key
-    if key is None or table.rows < _WORTH_IT_ROWS or abs(table.rows - live[0]) > _FEW * table.rows:
+    more = abs(table.rows - live[0])
+    # As many rows as before are most often rows that were updated, which keys do not show.
+    if key is None or table.rows < _WORTH_IT_ROWS or not 0 < more <= _FEW * table.rows:
         return False
     try:
         with connection.transaction():
@@ -65,8 +67,10 @@ def _find(
     """Stage what is missing, fill in the differences, and see whether the digests add up."""
     table = change.table
     _load_keys(connection, store, change, key, parts)
-    wanted = _missing(connection, change, key)
-    _find_gone(connection, change, key)
+    wanted = _find_unmatched(connection, change, key)
+    if len(wanted) > _FEW * table.rows:
+        return False
+    _find_gone(connection, change)
     gone = _temporary(change, f"backup_gone_{change.number}")
     gone_rows, gone_digest = live_digest(connection, gone)
     differing = len(wanted) + gone_rows
@@ -115,34 +119,42 @@ def _numbered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         )
 
 
-def _missing(connection: Connection, change: Change, key: RowKey) -> list[int]:
-    """The numbers of the backup's rows whose keys are not live."""
-    rows = connection.execute(
+def _find_unmatched(connection: Connection, change: Change, key: RowKey) -> list[int]:
+    """The numbers of the backup's rows whose keys are not live; no more than are too many.
+
+    What has no match on either side is kept.
+    """
+    connection.execute(
         sql.SQL(
-            "SELECT k.{} AS n FROM {} AS k WHERE NOT EXISTS (SELECT FROM {} AS l WHERE {}) LIMIT {}"
+            "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT l.ctid AS live, k.{} AS n"
+            " FROM {} AS l FULL JOIN {} AS k ON {} WHERE l.ctid IS NULL OR k.{} IS NULL"
         ).format(
+            sql.Identifier(f"backup_unmatched_{change.number}"),
             sql.Identifier(_NUMBER),
-            _keys(change),
             live_rows(change),
+            _keys(change),
             key.matches("l", "k"),
-            int(_FEW * change.table.rows) + 1,
+            sql.Identifier(_NUMBER),
+        )
+    )
+    rows = connection.execute(
+        sql.SQL("SELECT n FROM {} WHERE n IS NOT NULL LIMIT {}").format(
+            _unmatched(change), int(_FEW * change.table.rows) + 1
         )
     )
     return sorted(row["n"] for row in rows)
 
 
-def _find_gone(connection: Connection, change: Change, key: RowKey) -> None:
+def _find_gone(connection: Connection, change: Change) -> None:
     """The live rows whose keys the backup lacks, into the table of differences and a copy."""
     connection.execute(
         sql.SQL(
             "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS"
-            " SELECT 'd'::pg_catalog.text AS op, l.ctid AS live, NULL::pg_catalog.tid AS staged"
-            " FROM {} AS l WHERE NOT EXISTS (SELECT FROM {} AS k WHERE {})"
+            " SELECT 'd'::pg_catalog.text AS op, live, NULL::pg_catalog.tid AS staged"
+            " FROM {} WHERE live IS NOT NULL"
         ).format(
             sql.Identifier(f"backup_diff_{change.number}"),
-            live_rows(change),
-            _keys(change),
-            key.matches("l", "k"),
+            _unmatched(change),
         )
     )
     connection.execute(
@@ -194,6 +206,10 @@ def _temporary(change: Change, name: str) -> LiveTable:
 
 def _keys(change: Change) -> sql.Identifier:
     return sql.Identifier("pg_temp", f"backup_keys_{change.number}")
+
+
+def _unmatched(change: Change) -> sql.Identifier:
+    return sql.Identifier("pg_temp", f"backup_unmatched_{change.number}")
 
 
 def _listed(names: Sequence[str]) -> sql.Composed:

@@ -13,14 +13,13 @@ from psycopg import sql
 from backup_pipelines.manifest import Table
 from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.introspect import LiveTable
+from backup_pipelines.postgres.projection import Pages, in_pages
+from backup_pipelines.postgres.range_digests import RangeDigests
 from backup_pipelines.postgres.row_keys import RowKey
 from backup_pipelines.postgres.staging import stage_name
 
 Mode = Literal["replace", "upsert", "insert"]
 """Make equal; write what is missing or differs and keep the rest; add every row, keep the rest."""
-
-# Heap pages from the first, inclusive, to the second, exclusive or open.
-Pages = tuple[int, int | None]
 
 
 @dataclass
@@ -34,9 +33,13 @@ class Change:
     key: RowKey | None = None
     pages: tuple[Pages, ...] | None = None
     """The live pages that the staged rows are to be compared with; None means all of them."""
+    before: RangeDigests | None = None
+    """What the live table was before the write; None where no digest applies."""
     staged: bool = False
     direct: bool = False
     """The live table is empty: all rows are copied straight into it, none is staged."""
+    created: bool = False
+    """The live table was created a moment ago: there is nothing to match rows with."""
     found_by_keys: bool = False
     """The table of differences exists already, and only the rows to insert are staged."""
     insert: int = 0
@@ -124,7 +127,7 @@ def nulls_in_place_of_values(connection: Connection, change: Change) -> list[str
 
 
 def _differences(change: Change, mode: Mode) -> sql.Composed:
-    if mode == "insert":
+    if mode == "insert" or change.created:
         return sql.SQL(
             "SELECT 'i' AS op, NULL::pg_catalog.tid AS live, s.ctid AS staged FROM {} AS s"
         ).format(change.stage)
@@ -146,23 +149,13 @@ def _by_key(change: Change, key: RowKey) -> sql.Composed:
 def live_rows(change: Change) -> sql.Composed:
     """The rows of the live table's pages; no column can be called ctid, so the alias is free."""
     names = [sql.SQL("t.{}").format(sql.Identifier(name)) for name in change.columns]
-    return sql.SQL("(SELECT {} FROM ONLY {} AS t{})").format(
-        sql.SQL(", ").join([sql.SQL("t.ctid AS ctid"), *names]),
-        change.live.identifier,
-        _in_pages(change.pages),
+    rows = sql.SQL("SELECT {} FROM ONLY {} AS t").format(
+        sql.SQL(", ").join([sql.SQL("t.ctid AS ctid"), *names]), change.live.identifier
     )
-
-
-def _in_pages(pages: Sequence[Pages] | None) -> sql.Composable:
-    if pages is None:
-        return sql.SQL("")
-    ranges: list[sql.Composable] = []
-    for first, end in pages:
-        bound = sql.SQL("t.ctid >= {}::pg_catalog.tid").format(f"({first},0)")
-        if end is not None:
-            bound += sql.SQL(" AND t.ctid < {}::pg_catalog.tid").format(f"({end},0)")
-        ranges.append(sql.SQL("({})").format(bound))
-    return sql.SQL(" WHERE ") + (sql.SQL(" OR ").join(ranges) if ranges else sql.SQL("false"))
+    # One query for each range, so that PostgreSQL reads no other page.
+    ranges = (None,) if change.pages is None else change.pages
+    wanted = [rows + in_pages(pages) for pages in ranges] or [rows + sql.SQL(" WHERE false")]
+    return sql.SQL("({})").format(sql.SQL(" UNION ALL ").join(wanted))
 
 
 def _by_row(change: Change) -> sql.Composed:

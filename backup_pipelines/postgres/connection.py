@@ -2,10 +2,10 @@
 
 import contextlib
 import re
+import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import psycopg
@@ -19,7 +19,22 @@ from backup_pipelines.postgres.queries import query
 OLDEST_SERVER = 14
 
 _APPLICATION = "backup_pipelines"
+# PostgreSQL cuts longer ones off.
+_LONGEST_APPLICATION = 63
+
 _CONNECT_SECONDS = 10
+
+# A leader says nothing while others read, and what lies between forgets a silent connection after
+# some minutes; a peer that is gone is noticed in three.
+_KEEPALIVES = {
+    "keepalives": "1",
+    "keepalives_idle": "60",
+    "keepalives_interval": "15",
+    "keepalives_count": "8",
+}
+
+_PATIENCE_SECONDS = 3.0
+_POLL_SECONDS = 0.1
 
 # Enough turns to make a pooler that deals its servers round robin show itself.
 _POOLER_PROBES = 3
@@ -29,9 +44,28 @@ _POOLER_PROBES = 3
 _HOST = r"(\[[^\]@/]*\]|[^\[\]:@/,]*)(:\d*)?"
 _HOSTS = re.compile(rf"{_HOST}(,{_HOST})*")
 
+# What was found of each URL that leads to a pooler, for the life of the process.
+_POOLERS: dict[str, bool] = {}
+
 _UNKNOWN_OPTION = re.compile(r'invalid URI query parameter: "(\w+)"\s*')
 
 Connection = psycopg.Connection[dict[str, Any]]
+
+
+class Patience:
+    """A few seconds in which a connection beside one that stands is tried for again.
+
+    A session that was closed just now keeps its place until its server process has ended, and a
+    full server may have a free one soon.
+    """
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + _PATIENCE_SECONDS
+
+    def lasts(self) -> bool:
+        """Whether to try once more; waits a moment before it says so."""
+        time.sleep(_POLL_SECONDS)
+        return time.monotonic() < self._until
 
 
 @dataclass(frozen=True)
@@ -65,13 +99,13 @@ def as_failed(what: str) -> Generator[None]:
         raise Failed(f"{what}: {' '.join(str(error).split())}") from error
 
 
-def connect(url: str, *, what: str = "the database") -> Connection:
+def connect(url: str, *, what: str = "the database", doing: str = "") -> Connection:
     """An autocommit connection with our settings; raises Failed when there is none to be had.
 
     Raises Refused for a malformed URL and for a transaction pooler. `what` names the database in
-    errors; the URL itself may hold a password and is not shown.
+    errors; the URL itself may hold a password and is not shown. `doing` is of `with_defaults`.
     """
-    conninfo = with_defaults(url, what=what)
+    conninfo = with_defaults(url, what=what, doing=doing)
     try:
         connection = _open(conninfo)
         try:
@@ -82,7 +116,10 @@ def connect(url: str, *, what: str = "the database") -> Connection:
             raise
     except psycopg.Error as error:
         # libpq says it in several lines, once for each address of a host.
-        raise Failed(f"cannot connect to {what}: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise Failed(
+            f"cannot connect to {what}: {reason}; see that the server is up and its URL is right"
+        ) from error
     return connection
 
 
@@ -93,17 +130,21 @@ def roll_back(connection: Connection) -> None:
 
 
 @contextlib.contextmanager
-def connected(url: str, *, what: str = "the database") -> Generator[Connection]:
+def connected(url: str, *, what: str = "the database", doing: str = "") -> Generator[Connection]:
     """`connect`, closed at the end of the block."""
-    connection = connect(url, what=what)
+    connection = connect(url, what=what, doing=doing)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def with_defaults(url: str, *, what: str = "the database") -> str:
-    """The URL in UTF-8, with our application name and a connect timeout where it has none."""
+def with_defaults(url: str, *, what: str = "the database", doing: str = "") -> str:
+    """The URL in UTF-8 and under our name; with timeouts where it has none of its own.
+
+    `doing` says what the session is for, verb and system: `backup crm`. Who looks at the server's
+    sessions sees `backup_pipelines backup crm`, whatever name the URL has: it is the application's.
+    """
     try:
         _check_places(url)
         given: Mapping[str, Any] = conninfo_to_dict(url)
@@ -117,12 +158,13 @@ def with_defaults(url: str, *, what: str = "the database") -> str:
             else f"the URL of {what} is malformed: write postgresql://user:password@host:port/"
             "database, with every character of the password but letters and digits as %XX"
         ) from None
-    defaults: dict[str, Any] = {
-        "application_name": _APPLICATION,
-        "connect_timeout": str(_CONNECT_SECONDS),
+    defaults: dict[str, Any] = {"connect_timeout": str(_CONNECT_SECONDS), **_KEEPALIVES}
+    ours = {
+        "application_name": f"{_APPLICATION} {doing}".strip()[:_LONGEST_APPLICATION],
+        # Whatever PGCLIENTENCODING says: Arrow's texts and psycopg's names are UTF-8.
+        "client_encoding": "UTF8",
     }
-    # Whatever the URL or PGCLIENTENCODING say: Arrow's texts and psycopg's names are UTF-8.
-    return make_conninfo("", **(defaults | dict(given) | {"client_encoding": "UTF8"}))
+    return make_conninfo("", **(defaults | dict(given) | ours))
 
 
 def describe(connection: Connection) -> Server:
@@ -165,7 +207,9 @@ def _check_places(url: str) -> None:
 
 def _refuse_transaction_pooler(connection: Connection, conninfo: str, what: str) -> None:
     """Raise Refused, and before any setting: one made there would be an application's next."""
-    if connection.info.backend_pid != _backend(connection) and _is_transaction_pooler(conninfo):
+    if connection.info.backend_pid != _backend(connection) and _is_transaction_pooler(
+        connection, conninfo
+    ):
         raise Refused(
             f"the URL of {what} leads to a transaction pooler, where snapshots and locks do not "
             "hold; use the direct connection or the session pooler (on Supabase port 5432, not "
@@ -173,17 +217,19 @@ def _refuse_transaction_pooler(connection: Connection, conninfo: str, what: str)
         )
 
 
-@cache
-def _is_transaction_pooler(conninfo: str) -> bool:
+def _is_transaction_pooler(first: Connection, conninfo: str) -> bool:
     """Whether a session's server process changes while another session holds a transaction."""
-    with _open(conninfo) as first, _open(conninfo) as second:
-        for _ in range(_POOLER_PROBES):
-            before = _backend(first)
-            with second.transaction():
-                taken = _backend(second)
-                if taken == before or _backend(first) != before:
-                    return True
-    return False
+    place = make_conninfo(conninfo, application_name="")
+    if place not in _POOLERS:
+        with _open(conninfo) as second:
+            _POOLERS[place] = any(_changes(first, second) for _ in range(_POOLER_PROBES))
+    return _POOLERS[place]
+
+
+def _changes(first: Connection, second: Connection) -> bool:
+    before = _backend(first)
+    with second.transaction():
+        return _backend(second) == before or _backend(first) != before
 
 
 def _backend(connection: Connection) -> int:

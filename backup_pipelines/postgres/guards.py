@@ -101,10 +101,16 @@ def list_live_foreign_keys(connection: Connection) -> list[LiveForeignKey]:
     return [_foreign_key(row) for row in rows]
 
 
-def constraint_state(connection: Connection) -> tuple[str, ...]:
-    """Constraints, triggers, rules, row-level security and identities as lines of text."""
+def constraint_state(
+    connection: Connection, *, made: Sequence[int] = (), back: Sequence[int] = ()
+) -> tuple[str, ...]:
+    """Constraints, triggers, rules, row-level security and identities as lines of text.
+
+    Without those of relations that were `made` meanwhile, and rules put `back`, both by oid.
+    """
+    left_out = {"made": list(made), "back": list(back)}
     return tuple(
-        row["line"] for row in connection.execute(query("constraint_state"), {}).fetchall()
+        row["line"] for row in connection.execute(query("constraint_state"), left_out).fetchall()
     )
 
 

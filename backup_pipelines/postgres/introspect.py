@@ -10,7 +10,7 @@ from backup_pipelines import manifest
 from backup_pipelines.errors import Refused
 from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.queries import query
-from backup_pipelines.postgres.types import Codec, codec_for
+from backup_pipelines.postgres.types import PORTABLE, Codec, Recipe, codec_for, recipe_for
 
 _IDENTITY = {"": "", "a": "always", "d": "by default"}
 _GENERATED = {"": "", "s": "stored", "v": "virtual"}
@@ -62,8 +62,12 @@ class LiveTable:
     rows_hidden: bool
     heap_bytes: int
     table_bytes: int
+    estimated_rows: int = -1
+    """PostgreSQL's own estimate; negative before the first VACUUM or ANALYZE."""
     columns: tuple[LiveColumn, ...] = ()
     primary_key: tuple[str, ...] = ()
+    recipe: Recipe = PORTABLE
+    """How this server computes the hashes of its rows."""
 
     @property
     def qualified(self) -> str:
@@ -92,7 +96,9 @@ class LiveTable:
 def list_tables(connection: Connection, schemas: Sequence[str] = ()) -> list[LiveTable]:
     """Every table, ordinary or partitioned, in `schemas` or anywhere; no columns yet."""
     rows: list[dict[str, Any]] = connection.execute(query("tables")).fetchall()
-    return [_table(row) for row in rows if not schemas or row["schema"] in schemas]
+    # Of a table that is dropped meanwhile PostgreSQL says NULL where it is asked for a privilege.
+    existing = [row for row in rows if row["may_select"] is not None]
+    return [_table(row) for row in existing if not schemas or row["schema"] in schemas]
 
 
 def with_columns(connection: Connection, tables: Sequence[LiveTable]) -> list[LiveTable]:
@@ -105,11 +111,14 @@ def with_columns(connection: Connection, tables: Sequence[LiveTable]) -> list[Li
         row["table_oid"]: tuple(row["columns"])
         for row in connection.execute(query("primary_keys"), oids)
     }
+    info = connection.info
+    recipe = recipe_for(info.server_version, info.parameter_status("server_encoding"))
     return [
         replace(
             table,
             columns=tuple(columns.get(table.oid, ())),
             primary_key=keys.get(table.oid, ()),
+            recipe=recipe,
         )
         for table in tables
     ]

@@ -40,7 +40,7 @@ def lock_tables(
     Failed after `seconds`, naming the sessions in the way, and WaitingForUs where only the end of
     the caller's transaction helps.
     """
-    if not tables:
+    if not tables and not then:
         return
     ordered = sorted(zip(oids, tables, strict=True), key=lambda pair: pair[0])
     statement = sql.SQL("LOCK TABLE {} IN {} MODE").format(
@@ -61,7 +61,7 @@ def lock_tables(
         if connection.execute(query("waiting_for_us"), {"oids": wanted}).fetchone():
             raise WaitingForUs
         try:
-            _try_once(connection, [statement, *more.values()], attempt)
+            _try_once(connection, [*([statement] if tables else []), *more.values()], attempt)
             return
         except psycopg.errors.QueryCanceled as error:
             if time.monotonic() >= deadline:

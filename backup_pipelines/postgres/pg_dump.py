@@ -13,7 +13,7 @@ from typing import Any
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from backup_pipelines.errors import Failed, Refused
-from backup_pipelines.postgres.connection import with_defaults
+from backup_pipelines.postgres.connection import Patience, with_defaults
 
 # psql's guard against hostile dumps; its key is random, and the same DDL must hash alike.
 _RESTRICT = re.compile(r"^\\(?:un)?restrict [^\n]*\n", re.MULTILINE)
@@ -21,6 +21,9 @@ _RESTRICT = re.compile(r"^\\(?:un)?restrict [^\n]*\n", re.MULTILINE)
 # A table that pg_dump waits for is waited for by DDL that in turn waits for this backup's leader,
 # or is being changed: better to start again than to hold up an application.
 _LOCK_WAIT_MS = 10_000
+
+# How libpq begins what it says of a connection that it did not get.
+_NO_CONNECTION = b"connection to server"
 
 _VERSION = re.compile(r"(\d+)(?:\.\d+|devel|beta\d|rc\d)")
 
@@ -68,10 +71,20 @@ def with_conforming_strings(url: str) -> str:
 
 
 def dump_section(
-    url: str, section: str, *, program: Path, snapshot: str, schemas: Sequence[str]
+    url: str,
+    section: str,
+    *,
+    program: Path,
+    snapshot: str,
+    schemas: Sequence[str],
+    doing: str = "",
 ) -> str:
-    """One section, `pre-data` or `post-data`, of the DDL as it is in the snapshot."""
-    settings: dict[str, Any] = dict(conninfo_to_dict(with_defaults(url)))
+    """One section, `pre-data` or `post-data`, of the DDL as it is in the snapshot.
+
+    `doing` is of `with_defaults`. pg_dump lifts the timeouts of statements and transactions
+    itself, and is never idle outside of its transaction.
+    """
+    settings: dict[str, Any] = dict(conninfo_to_dict(with_defaults(url, doing=doing)))
     # On the command line every user of the machine could read it.
     password = settings.pop("password", None)
     command = [
@@ -89,8 +102,13 @@ def dump_section(
         *(f"--schema={_pattern(schema)}" for schema in schemas),
         *(["--extension=*"] if schemas else []),
     ]
-    environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
+    # In English, since one of its messages is looked for.
+    environment = {**os.environ, "LC_ALL": "C"}
+    environment |= {"PGPASSWORD": str(password)} if password else {}
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    patience = Patience()
+    while done.returncode != 0 and _NO_CONNECTION in done.stderr and patience.lasts():
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
     if done.returncode != 0:
         raise Failed(
             f"{program} could not read the {section} DDL: "

@@ -5,24 +5,28 @@ guards, named, and written. Nothing holds more than a few batches whatever the t
 """
 
 import contextlib
+import os
 import queue
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import adbc_driver_postgresql.dbapi as adbc
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
+from adbc_driver_manager.dbapi import connect as connect_by
 
-from backup_pipelines.errors import Failed
+from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Part
-from backup_pipelines.postgres.connection import with_defaults
+from backup_pipelines.postgres.connection import Patience, with_defaults
 from backup_pipelines.postgres.introspect import LiveColumn, LiveTable
 from backup_pipelines.postgres.part_files import part_file
-from backup_pipelines.postgres.projection import export_query, to_digest
+from backup_pipelines.postgres.projection import Pages, export_query, to_digest
 from backup_pipelines.postgres.queries import query
+from backup_pipelines.source_load import Throttle
 from backup_pipelines.storage.age import Recipients
 from backup_pipelines.storage.encrypting import EncryptingWriter
 from backup_pipelines.storage.object_writer import ObjectWriter
@@ -42,6 +46,8 @@ _compute: Any = pyarrow.compute
 # SQLSTATE of LOCK ... NOWAIT when somebody else is before us.
 _LOCK_NOT_AVAILABLE = "55P03"
 
+BACKUP_ADBC_DRIVER = "BACKUP_ADBC_DRIVER"
+
 FIELD_TYPE = b"postgresql:type"
 FIELD_ENCODING = b"backup_pipelines:encoding"
 
@@ -53,6 +59,10 @@ class OutOfRange(Exception):
         super().__init__(", ".join(columns))
         self.columns = tuple(columns)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is otherwise made anew of its message.
+        return type(self), (self.columns,)
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -60,7 +70,41 @@ class Piece:
 
     table: LiveTable
     number: int = 0
-    pages: tuple[int, int | None] | None = None
+    pages: Pages | None = None
+    earlier: tuple[Part, ...] = ()
+    """What an earlier backup has of the same rows, if they are still the same."""
+
+
+Passed = Callable[[Piece, int, int], None]
+"""Is told of each batch of a piece: its rows, and its bytes in Arrow's form."""
+
+
+def _untold(piece: Piece, rows: int, size: int) -> None:
+    del piece, rows, size
+
+
+class Lender(Protocol):
+    """What lends connections that have imported the snapshot, on this machine or another."""
+
+    def lent(self) -> contextlib.AbstractContextManager[adbc.Connection]:
+        """A connection inside the snapshot, for one task at a time."""
+        ...
+
+    def watched(self, piece: Piece, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches of a piece, no faster than the throttle lets them pass."""
+        ...
+
+    def charge(self, size: int) -> None:
+        """Note that the server has read so many bytes that did not come here."""
+        ...
+
+    def tell(self, passed: Passed) -> None:
+        """Tell `passed` of each batch from now on, where batches can be seen."""
+        ...
+
+    def stop(self) -> None:
+        """End the reading that waits for the throttle, where it can be reached."""
+        ...
 
 
 @dataclass
@@ -69,6 +113,10 @@ class Readers:
 
     url: str
     snapshot: str
+    doing: str = ""
+    """What the server's sessions are called by: `backup crm`."""
+    throttle: Throttle = field(default_factory=Throttle)
+    _passed: Passed = _untold
     _idle: "queue.SimpleQueue[adbc.Connection]" = field(default_factory=queue.SimpleQueue)
 
     @contextlib.contextmanager
@@ -85,6 +133,25 @@ class Readers:
             raise
         self._idle.put(connection)
 
+    def watched(self, piece: Piece, batches: Iterable[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
+        """The batches of a piece, no faster than the throttle lets them pass."""
+        for batch in batches:
+            self.throttle.passed(batch.nbytes)
+            self._passed(piece, batch.num_rows, batch.nbytes)
+            yield batch
+
+    def charge(self, size: int) -> None:
+        """Note that the server has read so many bytes that did not come here."""
+        self.throttle.passed(size)
+
+    def tell(self, passed: Passed) -> None:
+        """Tell `passed` of each batch from now on."""
+        self._passed = passed
+
+    def stop(self) -> None:
+        """End the reading: who waits for the throttle, or comes by, fails at once."""
+        self.throttle.stop()
+
     def close(self) -> None:
         """Close every connection that is not lent."""
         with contextlib.suppress(queue.Empty):
@@ -92,7 +159,7 @@ class Readers:
                 self._idle.get_nowait().close()
 
     def _open(self) -> adbc.Connection:
-        connection = adbc.connect(with_defaults(self.url))
+        connection = _connected(with_defaults(self.url, doing=self.doing))
         try:
             # ADBC has sent BEGIN already: these two must be the transaction's first statements.
             execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -102,6 +169,23 @@ class Readers:
             connection.close()
             raise
         return connection
+
+
+def _connected(conninfo: str) -> adbc.Connection:
+    patience, driver = Patience(), os.environ.get(BACKUP_ADBC_DRIVER)
+    if driver and not Path(driver).is_file():
+        raise Refused(
+            f"{BACKUP_ADBC_DRIVER} names {driver}, which is no file: set it to the driver's "
+            "library, or remove it"
+        )
+    while True:
+        try:
+            if driver:
+                return connect_by(driver, db_kwargs={"uri": conninfo})
+            return adbc.connect(conninfo)
+        except adbc.Error:
+            if not patience.lasts():
+                raise
 
 
 def execute(connection: adbc.Connection, statement: str) -> None:
@@ -125,7 +209,7 @@ def file_schema(table: LiveTable) -> pa.Schema:
 
 
 def export_piece(
-    readers: Readers,
+    readers: Lender,
     store: Store,
     piece: Piece,
     key_of: Callable[[int, int], str],
@@ -138,7 +222,7 @@ def export_piece(
     form, Damaged when an object reads back different, Failed when the table cannot be read.
     """
     with readers.lent() as connection:
-        _lock_now(connection, piece.table)
+        lock_now(connection, piece.table)
         statement = export_query(piece.table, piece.pages).as_string()
         with connection.cursor() as cursor:
             cursor.adbc_statement.set_options(
@@ -146,7 +230,7 @@ def export_piece(
             )
             try:
                 cursor.execute(statement)
-                batches = cursor.fetch_record_batch()
+                batches = readers.watched(piece, cursor.fetch_record_batch())
             except adbc.Error as error:
                 raise Failed(f"{piece.table.qualified} cannot be read: {error}") from error
             return _write_parts(store, piece, batches, key_of, recipients, format)
@@ -194,10 +278,10 @@ def _write_one(
 ) -> tuple[int, int, pa.RecordBatch | None]:
     """Write one part; returns its rows, the sum of its hashes and the next part's first batch."""
     rows = total = 0
-    with part_file(format, sink, schema, head) as file:
+    with part_file(format, sink, schema, head) as write:
         while head is not None and sink.size_bytes < _PART_BYTES:
             converted, hashes = convert(head, schema, table)
-            file.write(converted)
+            write(converted)
             rows += head.num_rows
             total += hashes
             head = next(source, None)
@@ -248,7 +332,7 @@ def _batches(batches: Any, table: LiveTable) -> Iterator[pa.RecordBatch]:
         raise Failed(f"reading {table.qualified} broke off: {error}") from error
 
 
-def _lock_now(connection: adbc.Connection, table: LiveTable) -> None:
+def lock_now(connection: adbc.Connection, table: LiveTable) -> None:
     """Lock as pg_dump -j does: behind a waiting ALTER we would wait for ourselves."""
     name = table.identifier.as_string()
     try:

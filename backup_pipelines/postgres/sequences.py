@@ -7,11 +7,13 @@ from typing import Any
 
 from psycopg import sql
 
-from backup_pipelines.manifest import Manifest, Sequence, Table
+from backup_pipelines.manifest import Column, Manifest, Sequence, Table
 from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.introspect import list_sequences
 
 Values = ListOf[str | None]
+
+_NUMBERS = frozenset(f"pg_catalog.{name}" for name in ("int2", "int4", "int8", "numeric"))
 
 _NEXTVAL = re.compile(r"nextval\('((?:[^']|'')+)'::regclass\)")
 
@@ -73,24 +75,26 @@ def locking(connection: Connection, positions: ListOf[Sequence]) -> dict[int, sq
 def beyond(
     connection: Connection, tables: ListOf[Table], values: Callable[[Table, str], Iterable[Values]]
 ) -> list[Sequence]:
-    """The sequences of the tables' columns, each at the highest number that the rows have there.
+    """The sequences of the tables' columns, each at the furthest number that the rows have there.
 
+    Only of columns whose default is the number itself: what is made of one does not tell it.
     `values` gives the numbers of a column as texts that PostgreSQL reads.
     """
     found: list[Sequence] = []
+    traits = _traits(connection)
     for sequence in list_sequences(connection):
-        name = f"{sequence.schema_name}.{sequence.name}"
-        highest = [
+        up = traits[sequence.schema_name, sequence.name]["up"]
+        furthest = [
             top
             for table in tables
             for column in table.columns
-            if sequence.owned_by == f"{table.qualified}.{column.name}"
-            or name in _drawn_by(column.default)
+            if _gives(sequence, table, column)
             for texts in values(table, column.name)
-            if (top := _highest(connection, texts)) is not None
+            if (top := _furthest(connection, texts, up=up)) is not None
         ]
-        if highest:
-            moved = {"last_value": max(highest), "is_called": True}
+        if furthest:
+            last = max(furthest) if up else min(furthest)
+            moved = {"last_value": last, "is_called": True}
             found.append(sequence.model_copy(update=moved))
     return found
 
@@ -130,12 +134,27 @@ def _drawn_by(default: str | None) -> list[str]:
     return [name.replace('"', "").replace("''", "'") for name in names]
 
 
-def _highest(connection: Connection, texts: Values) -> int | None:
+def _gives(sequence: Sequence, table: Table, column: Column) -> bool:
+    """Whether a column's values are the sequence's own numbers."""
+    if column.base_type not in _NUMBERS:
+        return False
+    if column.default and not _NEXTVAL.fullmatch(column.default):
+        return False
+    name = f"{sequence.schema_name}.{sequence.name}"
+    is_owner = sequence.owned_by == f"{table.qualified}.{column.name}"
+    return is_owner or name in _drawn_by(column.default)
+
+
+def _furthest(connection: Connection, texts: Values, *, up: bool) -> int | None:
+    # What is beyond every sequence, NaN included, is none of its numbers.
     row = connection.execute(
-        "SELECT max(v::pg_catalog.int8) AS highest FROM unnest(%s::pg_catalog.text[]) AS v",
+        "SELECT max(n)::pg_catalog.int8 AS highest, min(n)::pg_catalog.int8 AS lowest"
+        " FROM (SELECT pg_catalog.trunc(v::pg_catalog.numeric) AS n"
+        " FROM unnest(%s::pg_catalog.text[]) AS v) AS numbers"
+        " WHERE pg_catalog.abs(n) <= 9223372036854775807",
         [list(texts)],
     ).fetchone()
-    return None if row is None else row["highest"]
+    return None if row is None else row["highest" if up else "lowest"]
 
 
 def _owner(sequence: Sequence) -> str:

@@ -3,30 +3,29 @@
 from collections.abc import Collection, Sequence
 
 from backup_pipelines.manifest import Part, Table
-from backup_pipelines.postgres.comparison import Change, Pages
-from backup_pipelines.postgres.connection import Connection
-from backup_pipelines.postgres.digest import as_encoded
+from backup_pipelines.postgres.comparison import Change
 from backup_pipelines.postgres.guards import LiveForeignKey
-from backup_pipelines.postgres.projection import add_digests, digest_query, to_digest
+from backup_pipelines.postgres.projection import Pages, rows_and_digest
+from backup_pipelines.postgres.range_digests import RangeDigests
 
 
-def narrowed(connection: Connection, change: Change) -> Table:
+def cuts(table: Table) -> frozenset[int]:
+    """The heap pages at which a backup's parts begin."""
+    return frozenset(first for first, _ in _ranges(table.parts))
+
+
+def narrowed(change: Change, live: RangeDigests) -> Table:
     """The backup's table with only those parts whose range of heap pages is not as it was.
 
     The change is narrowed to the same pages. Equal ranges hold the same rows on both sides, so
-    what they hold cannot differ anywhere else.
+    what they hold cannot differ anywhere else. The live digests are cut where the parts begin.
     """
     ranges = _ranges(change.table.parts)
     if len(ranges) < 2:
         return change.table
-    live = as_encoded(change.live, change.table)
-    different: list[Pages] = []
-    for pages, parts in ranges.items():
-        row = connection.execute(digest_query(live, pages)).fetchone()
-        assert row is not None
-        found = (row["rows"], to_digest(int(row["total"])))
-        if found != (sum(p.rows for p in parts), add_digests([p.digest for p in parts])):
-            different.append(pages)
+    different = [
+        pages for pages, parts in ranges.items() if live.of(pages) != rows_and_digest(parts)
+    ]
     change.pages = tuple(different)
     kept = tuple(part for pages in different for part in ranges[pages])
     return change.table.model_copy(update={"parts": kept})

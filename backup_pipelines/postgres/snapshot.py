@@ -1,12 +1,15 @@
 """The one snapshot of a backup: a leader that exports it and holds its tables while others read.
 
-The order matters (HAZARDS.md, "PostgreSQL: reading"): transaction, locks, export. Without the
-locks, a TRUNCATE or a rewriting ALTER between snapshot and reading would be read as no rows.
+The order matters: transaction, locks, export. Without the locks, a TRUNCATE or a rewriting ALTER
+between snapshot and reading would be read as no rows.
 """
 
 import contextlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TypeVar
 
 import psycopg
 from psycopg import sql
@@ -14,6 +17,7 @@ from psycopg import sql
 from backup_pipelines.errors import Failed
 from backup_pipelines.postgres.connection import Connection, Server, describe, roll_back
 from backup_pipelines.postgres.introspect import LiveTable, list_tables, with_columns
+from backup_pipelines.postgres.standby import Replayed, replayed
 
 # Tables that come and go between listing and locking make the backup start over; a database
 # whose tables change more often than this is being migrated.
@@ -29,6 +33,14 @@ _CHANGED = (
     psycopg.errors.DeadlockDetected,
 )
 
+_Made = TypeVar("_Made")
+
+# How long the leader's session says nothing at most while others work.
+_HEARTBEAT_SECONDS = 30.0
+
+# Of a standby that replays as it should nobody has to be told.
+_NOTABLY_BEHIND = timedelta(minutes=1)
+
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -40,6 +52,24 @@ class Snapshot:
     server: Server
     tables: tuple[LiveTable, ...]
     connection: Connection
+    behind: Replayed | None = None
+    """What a standby has of its primary, if that is so old that somebody has to be told."""
+
+    def ended(self, running: Iterable[Future[_Made]]) -> set[Future[_Made]]:
+        """Those of the tasks that have ended, as soon as one has, or none after half a minute.
+
+        Raises Failed when the leader's session is gone: it is used each time, since firewalls and
+        poolers on the way forget one without traffic, and a lost backup need not read on.
+        """
+        found = wait(running, _HEARTBEAT_SECONDS, FIRST_COMPLETED).done
+        self.assert_held()
+        return found
+
+    def result(self, task: Future[_Made]) -> _Made:
+        """What a task has made, once it has; raises Failed as `ended` does."""
+        while not self.ended([task]):
+            continue
+        return task.result()
 
     def assert_held(self) -> None:
         """Raise Failed when the leader's session is gone, and with it the promise of one moment."""
@@ -73,7 +103,9 @@ def _open(
     choose: Callable[[Sequence[LiveTable]], Sequence[LiveTable]],
 ) -> Snapshot:
     for _ in range(_ATTEMPTS):
-        before = choose(_existing(connection, schemas))
+        before = choose(list_tables(connection, schemas))
+        # Looked at first: what is replayed meanwhile may or may not be seen.
+        has = replayed(connection)
         connection.execute(_BEGIN)
         try:
             _lock(connection, before)
@@ -86,25 +118,21 @@ def _open(
             " pg_catalog.statement_timestamp() AS taken_at"
         ).fetchone()
         assert row is not None
-        chosen = choose(_existing(connection, schemas))
+        chosen = choose(list_tables(connection, schemas))
         if {(t.oid, t.qualified) for t in chosen} == {(t.oid, t.qualified) for t in before}:
+            taken_at = min(row["taken_at"], has.until or row["taken_at"])
             return Snapshot(
                 row["name"],
-                replace(describe(connection), now=row["taken_at"]),
+                replace(describe(connection), now=taken_at),
                 tuple(with_columns(connection, chosen)),
                 connection,
+                behind=has if row["taken_at"] - taken_at > _NOTABLY_BEHIND else None,
             )
         connection.execute("ROLLBACK")
     raise Failed(
         f"the set of tables changed {_ATTEMPTS} times while the snapshot was being taken; "
         "is a migration running? start again after it"
     )
-
-
-def _existing(connection: Connection, schemas: Sequence[str]) -> list[LiveTable]:
-    """The tables as listed, but for those dropped meanwhile: a privilege on them is NULL."""
-    found = list_tables(connection, schemas)
-    return [t for t in found if t.may_select is not None]  # pyright: ignore
 
 
 def _lock(connection: Connection, tables: Sequence[LiveTable]) -> None:

@@ -21,8 +21,6 @@ _compute: Any = pyarrow.compute
 # Arrow prints all six digits of a second's fraction.
 _ZEROS_AT_THE_END = r"\.?0+$"
 
-_BOOLS = pa.array(["f", "t"])
-
 _UUID = r"^(.{8})(.{4})(.{4})(.{4})(.{12})$"
 _DASHES = r"\1-\2-\3-\4-\5"
 
@@ -72,10 +70,11 @@ def from_text(texts: pa.Array, kind: pa.DataType) -> pa.Array:
         return cast(Any, kind).wrap_array(from_text(texts, kind.storage_type))
     if pa.types.is_boolean(kind):
         # Arrow would take more words than these two.
-        found = _compute.index_in(texts, _BOOLS)
-        if found.null_count != texts.null_count:
+        is_true = _compute.equal(texts, "t")
+        known = _compute.or_(is_true, _compute.equal(texts, "f"))
+        if not _compute.all(known, min_count=0).as_py():
             raise pa.ArrowInvalid("a boolean is neither t nor f")
-        return _compute.equal(found, 1)
+        return is_true
     if pa.types.is_fixed_size_binary(kind):
         digits = _compute.replace_substring(texts, "-", "")
         return _unhexed(digits).cast(kind)

@@ -1,6 +1,6 @@
 """The type table: how each PostgreSQL type is read, hashed and held, exactly.
 
-Every choice was tried value by value (HAZARDS.md, "Types"): a type is read natively where ADBC's
+Every choice was tried value by value (test_types.py): a type is read natively where ADBC's
 binary reading is exact for every value, or exact within a range that is checked afterwards, and
 as PostgreSQL's own text everywhere else. Nothing is ever inferred from the data.
 """
@@ -51,6 +51,27 @@ class Codec:
 # folds 64-bit integers (and times) to 32 bits, so that 1 and 4294967296 hash alike.
 # Sent in the client's encoding, which is UTF8, so that the server's own does not matter.
 _TEXT_HASH = "pg_catalog.textsend({})"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The SQL of a row's hash, as one server can compute it; the hashes are those of PORTABLE."""
+
+    text: str = _TEXT_HASH
+    row: str = "pg_catalog.hash_record_extended(ROW(pg_catalog.int8send({})), 0)"
+
+
+PORTABLE = Recipe()
+"""What every server can compute, and a backup's documents say."""
+
+# What send functions make are copies in buffers of 1 KB. Under the collation "C" a text is hashed
+# by its bytes, whatever its own collation; these are what textsend gives where the server keeps
+# texts in UTF8.
+_IN_PLACE = '{} COLLATE pg_catalog."C"'
+
+# From this version on the hash of a bytea can be called by its name; a record of one value has
+# that value's hash.
+_HASHES_BYTEA = 18_00_00
 
 # A computed NaN can carry a sign, which nothing shows and no text keeps.
 _FLOAT_HASH = "pg_catalog.{0}send(CASE WHEN {{0}} = 'NaN' THEN 'NaN' ELSE {{0}} END)"
@@ -131,6 +152,15 @@ def codec_for(
             codec.guard,
         )
     return codec
+
+
+def recipe_for(server_version: int, encoding: str | None) -> Recipe:
+    """The cheapest recipe that a server of this version and encoding of its texts has."""
+    named = "pg_catalog.hashbyteaextended(pg_catalog.int8send({}), 0)"
+    return Recipe(
+        _IN_PLACE if encoding == "UTF8" else PORTABLE.text,
+        named if server_version >= _HASHES_BYTEA else PORTABLE.row,
+    )
 
 
 def stored_codec(base_type: str, encoding: Encoding) -> Codec:

@@ -24,14 +24,21 @@ from backup_pipelines.postgres.pg_dump import (
     find_pg_dump,
     with_conforming_strings,
 )
+from backup_pipelines.postgres.queries import query
+from backup_pipelines.postgres.standby import ADVICE, grant, replayed
 from backup_pipelines.preflighting.line import Line, each, not_checked, ok, warning, wrong
 from backup_pipelines.system import OTHER, System
-from backup_pipelines.wording import count, size
+from backup_pipelines.wording import count, moment, size
 
 # Schedules allow for a minute; servers of S3 refuse what is dated a quarter of an hour off.
 _CLOCK_SECONDS = 60.0
 
 _STATEMENT_TIMEOUT = "60s"
+
+# What PostgreSQL shows of a standby that waits for readers as long as they like.
+_FOR_EVER = "-1"
+
+_BEHIND_SECONDS = 60.0
 
 
 @dataclass
@@ -51,7 +58,8 @@ class Seen:
 
 def look(system: System, url: str, seen: Seen) -> Iterator[Line]:
     """Everything about the database at the URL."""
-    with connected(url, what=f"the database of {system.system}") as connection:
+    doing = f"preflight {system.system}"
+    with connected(url, what=f"the database of {system.system}", doing=doing) as connection:
         limit = [_STATEMENT_TIMEOUT]
         connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, false)", limit)
         server = seen.server = describe(connection)
@@ -81,12 +89,58 @@ def _server(server: Server, url: str, connection: Connection) -> Iterator[Line]:
         else:
             yield ok(check, found)
     if server.is_standby:
+        yield from _standby(server, connection)
+
+
+def _standby(server: Server, connection: Connection) -> Iterator[Line]:
+    """What is different where the source is a standby."""
+    row = connection.execute(query("standby_settings")).fetchone()
+    assert row is not None
+    delays, feedback = (row["streaming_delay"], row["archive_delay"]), row["has_feedback"]
+    if {*delays} == {_FOR_EVER}:
+        meanwhile = (
+            "on: its primary keeps dead rows while a backup reads"
+            if feedback
+            else "off: its rows may grow old while a backup reads, and its primary does not notice"
+        )
+        yield ok(
+            "standby",
+            "the server is a standby, whose replay waits for a backup for ever; "
+            f"hot_standby_feedback is {meanwhile}",
+        )
+    else:
         yield warning(
             "standby",
-            "the server is a standby: it may end a backup that holds up its replay",
-            "A backup that was ended is tried again; raise max_standby_streaming_delay if it is "
-            "ended often.",
+            f"the server is a standby: its replay waits {_waits(delays[0])} for a backup "
+            f"(max_standby_streaming_delay), {_waits(delays[1])} where its log comes from the "
+            "archive (max_standby_archive_delay), and then ends it; hot_standby_feedback is "
+            f"{'on' if feedback else 'off'}",
+            f"{ADVICE[0].upper()}{ADVICE[1:]}.",
         )
+    yield _replay(server, connection)
+
+
+def _replay(server: Server, connection: Connection) -> Line:
+    has = replayed(connection)
+    if has.is_hidden:
+        return warning(
+            "replay",
+            f"role {server.role} may not see how far the standby is behind its primary: backups "
+            "will be dated by the last commit that was replayed, however long ago that was",
+            f"On the primary: {grant(server.role)}",
+        )
+    if has.until is None or (server.now - has.until).total_seconds() <= _BEHIND_SECONDS:
+        return ok("replay", "the standby has all that its primary had a minute ago")
+    return warning(
+        "replay",
+        f"the standby surely has what was committed by {moment(has.until)}, and nothing else is "
+        "known",
+        "Look whether it still follows its primary: a backup holds what the standby has.",
+    )
+
+
+def _waits(delay: str) -> str:
+    return "for ever" if delay == _FOR_EVER else f"{delay} at most"
 
 
 def clock(server: Server, now: datetime) -> Line:
@@ -103,19 +157,18 @@ def clock(server: Server, now: datetime) -> Line:
 
 
 def _content(connection: Connection, system: System, server: Server, seen: Seen) -> Iterator[Line]:
-    # Nothing is locked here: of a table that is dropped meanwhile PostgreSQL says NULL.
-    found = list_tables(connection, system.schemas)
-    tables = [t for t in found if t.may_select is not None]  # pyright: ignore[reportUnnecessaryComparison]
+    tables = list_tables(connection, system.schemas)
     assignment = assign(system, [t.qualified for t in tables if t.partition_of is None])
     wanted = assignment.entry_of().keys()
     seen.chosen = [table for table in tables if table.root in wanted]
     problems = find_problems(
         connection, system, server.role, tables, seen.chosen, assignment.missing
     )
-    seen.readable = not (problems.unreadable or problems.sequences)
+    seen.readable = not (problems.unreadable or problems.sequences or problems.unlogged)
     yield from _modules(assignment, problems)
     roots = sum(table.partition_of is None for table in tables)
-    yield from each("tables", problems.unreadable, f"all {count(roots, 'table')} may be read")
+    unreadable = (*problems.unreadable, *problems.unlogged)
+    yield from each("tables", unreadable, f"all {count(roots, 'table')} may be read")
     yield from each("row security", problems.hidden, "hides no rows from this role")
     yield from each("sequences", problems.sequences, "all may be read")
     left_out = list_left_out(connection, system.schemas)
@@ -170,7 +223,14 @@ def _ddl(
     started = time.monotonic()
     own = url if server.strings_conform else with_conforming_strings(url)
     sections = [
-        dump_section(own, name, program=program, snapshot=row["name"], schemas=system.schemas)
+        dump_section(
+            own,
+            name,
+            program=program,
+            snapshot=row["name"],
+            schemas=system.schemas,
+            doing=f"preflight {system.system}",
+        )
         for name in ("pre-data", "post-data")
     ]
     read = size(sum(len(section.encode()) for section in sections))

@@ -17,7 +17,7 @@ from backup_pipelines import catalog, environment, systems
 from backup_pipelines.errors import BackupError, Refused
 from backup_pipelines.exporting.estimate import Estimate, estimate
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.preflighting import database, restores, stores, surroundings
+from backup_pipelines.preflighting import access, database, restores, stores, surroundings
 from backup_pipelines.preflighting.database import Seen
 from backup_pipelines.preflighting.line import (
     Line,
@@ -142,7 +142,12 @@ def _rest(system: System, seen: Seen, found: Estimate | None, store: Store | Non
         lines += as_warnings(collected("second store", lambda: _second_store(system)))
     lines += collected("encryption", lambda: restores.keys(system))
     lines += collected("drills", lambda: surroundings.drills(system))
+    has_source = seen.server is not None
+    lines += collected(
+        "cluster", lambda: surroundings.cluster_of(system, store, has_source=has_source)
+    )
     lines += as_warnings(collected("notifications", lambda: surroundings.messages(system)))
+    lines += collected("access", lambda: access.access(system))
     last = _last_scheduled(system, store)
     now = datetime.now(UTC)
     return lines + collected("schedule", lambda: surroundings.next_backup(system, now, last))

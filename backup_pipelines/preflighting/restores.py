@@ -23,10 +23,19 @@ def role(
 ) -> Iterator[Line]:
     """Whether the role that restores write by owns the tables, in the same database."""
     named = system.restore_url_env or system.database_url_env
-    with connected(url, what=f"the database of {system.system}, for restores") as connection:
+    what, doing = f"the database of {system.system}, for restores", f"preflight {system.system}"
+    with connected(url, what=what, doing=doing) as connection:
         server = describe(connection)
         if source is None:
             yield not_checked("restores", "the database could not be looked at")
+            return
+        if server.is_standby:
+            yield warning(
+                "restores",
+                f"{named} leads to a standby, which takes no writes",
+                "Backups work; restores would be refused. Set restore_url_env in the YAML to a "
+                "variable with the URL of the primary, as the role that owns the tables.",
+            )
             return
         if server.database != source.database:
             yield warning(

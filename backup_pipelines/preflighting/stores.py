@@ -16,6 +16,8 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from obstore.exceptions import AlreadyExistsError
+
 from backup_pipelines import layout
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.errors import BackupError, Failed, NoStore
@@ -33,6 +35,8 @@ _TRIAL = b'{"preflight": "removed at once; the next backup removes it where that
 
 _LINK_LIFETIME = timedelta(minutes=1)
 _ANSWER_SECONDS = 10.0
+
+_LOOK_YOURSELF = "Look at the bucket's policy yourself."
 
 
 @contextmanager
@@ -64,6 +68,20 @@ def look(check: str, name: str, url: str, variables: Variables = USUAL) -> Itera
         yield from _tried(check, store, layout.started_key(name, backup))
     finally:
         with suppress(BackupError):
+            store.delete_folder(layout.backup_prefix(name, backup))
+
+
+@contextmanager
+def trial(store: Store, name: str) -> Generator[str]:
+    """The id of a backup that there is not, with its marker in the store while the block lasts."""
+    backup = str(BackupId.new("manual", datetime.now(UTC)))
+    key = layout.started_key(name, backup)
+    store.put_new(key, _TRIAL)
+    try:
+        yield backup
+    finally:
+        with suppress(BackupError):
+            store.delete([key])
             store.delete_folder(layout.backup_prefix(name, backup))
 
 
@@ -140,7 +158,10 @@ def _tried(check: str, store: Store, key: str) -> Iterator[Line]:
 def _once(check: str, store: Store, key: str) -> Line:
     try:
         store.put_new(key, _TRIAL)
-    except Failed:
+    except Failed as error:
+        if not isinstance(error.__cause__, AlreadyExistsError):
+            # It says nothing about whether the object would have been replaced.
+            raise
         if store.is_write_once is False:
             return warning(
                 check,
@@ -153,9 +174,8 @@ def _once(check: str, store: Store, key: str) -> Line:
 
 def _private(check: str, store: Store, key: str) -> Line:
     """Whether somebody without any credentials is refused the trial object."""
-    path = store.local_path(key)
-    if path is not None:
-        folder = Path(unquote(urlsplit(store.url).path))
+    folder = _folder(store.url)
+    if folder is not None:
         if _is_open(folder):
             return warning(
                 check,
@@ -169,7 +189,7 @@ def _private(check: str, store: Store, key: str) -> Line:
     asked = link.partition("?")[0]
     try:
         with urllib.request.urlopen(asked, timeout=_ANSWER_SECONDS, context=context) as answer:
-            answer.read(1)
+            is_read = answer.read(len(_TRIAL) + 1) == _TRIAL
     except urllib.error.HTTPError as error:
         error.close()
         return ok(check, f"without credentials the server answers {error.code}")
@@ -178,8 +198,11 @@ def _private(check: str, store: Store, key: str) -> Line:
         return warning(
             check,
             f"not known: without credentials there was no answer ({reason})",
-            "Look at the bucket's policy yourself.",
+            _LOOK_YOURSELF,
         )
+    if not is_read:
+        said = "not known: without credentials the server answers with something else"
+        return warning(check, said, _LOOK_YOURSELF)
     return wrong(
         check,
         "anybody can read the objects of this bucket, without credentials",

@@ -1,20 +1,31 @@
 """What runs and tells of backups: Dagster's home and database, schedules, channels, variables."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from backup_pipelines import environment
-from backup_pipelines.exporting.estimate import Estimate, in_words
+from backup_pipelines import cluster, environment
+from backup_pipelines.exporting.estimate import Estimate
 from backup_pipelines.messages import channels
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.postgres.queries import query
-from backup_pipelines.preflighting.line import Line, ok, warning, wrong
+from backup_pipelines.preflighting import stores
+from backup_pipelines.preflighting.line import Line, collected, not_checked, ok, warning, wrong
 from backup_pipelines.scheduling import schedule
+from backup_pipelines.source_load import Allowance
+from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
-from backup_pipelines.wording import count, size
+from backup_pipelines.wording import count, how_long, moment, size
+
+if TYPE_CHECKING:
+    from backup_pipelines.postgres.remote_readers import RemoteReaders
 
 _INSTANCE = "dagster.yaml"
+
+# In the names of the workers' sessions, where a backup has its id.
+_PREFLIGHT = "(preflight)"
 
 
 def dagster() -> Iterator[Line]:
@@ -40,7 +51,7 @@ def dagster() -> Iterator[Line]:
         yield ok("Dagster's database", "DAGSTER_POSTGRES_URL is not set: the embedded server's")
         return
     plain = url.replace("postgresql+psycopg2://", "postgresql://", 1)
-    with connected(plain, what="Dagster") as connection:
+    with connected(plain, what="Dagster", doing="preflight") as connection:
         row = connection.execute(query("dagster_tables")).fetchone()
         assert row is not None
     if row["is_used"] or row["may_create"]:
@@ -102,6 +113,64 @@ def drills(system: System) -> Iterator[Line]:
         )
 
 
+def cluster_of(system: System, store: Store | None, *, has_source: bool) -> Iterator[Line]:
+    """Whether the Dask cluster, if one is named, could take a backup: its workers try to.
+
+    Each joins a snapshot of this machine's and looks for an object that was written here. None is
+    a store that does not answer here; without a source here there is no snapshot to join.
+    """
+    if not cluster.address():
+        return
+    allowance = Allowance.of(system.max_connections, system.throttle)
+    yield from _said_of_limit(allowance)
+    with cluster.workers() as workers:
+        assert workers is not None
+        threads, number = workers.size()
+        answers = (
+            f"{cluster.BACKUP_DASK_SCHEDULER} answers: {count(number, 'worker')}, "
+            f"{count(threads, 'thread')}"
+        )
+        if not has_source:
+            yield not_checked("cluster", f"whether the workers reach the database; {answers}")
+            return
+        with ExitStack() as stack:
+            marker = stack.enter_context(stores.trial(store, system.system)) if store else ""
+            url = stack.enter_context(environment.source_url(system))
+            workers.refuse_unfit(*_question(system, url, store, marker, stack))
+        if store is None:
+            yield not_checked("cluster", f"whether the workers see the store; {answers}")
+        else:
+            # One that is busy with a backup's tasks may be silent.
+            yield ok("cluster", f"{answers}; who answered reaches the database and the store")
+
+
+def _said_of_limit(allowance: Allowance) -> list[Line]:
+    """What is wrong with max_connections on a cluster, beside whatever else is."""
+
+    def look() -> list[Line]:
+        allowance.readers_elsewhere()
+        return []
+
+    return collected("cluster", look)
+
+
+def _question(
+    system: System, url: str, store: Store | None, marker: str, stack: ExitStack
+) -> "tuple[Callable[..., str], RemoteReaders, Store | None, str, str]":
+    """What each worker is asked, while the snapshot that it is to join is held."""
+    # Only where there is a cluster: it takes a second to import what reads.
+    from backup_pipelines.exporting.staff import unable
+    from backup_pipelines.postgres.remote_readers import RemoteReaders
+
+    what, doing = f"the database of {system.system}", f"preflight {system.system}"
+    connection = stack.enter_context(connected(url, what=what, doing=doing))
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    row = connection.execute("SELECT pg_catalog.pg_export_snapshot() AS name").fetchone()
+    assert row is not None
+    readers = RemoteReaders(system.database_url_env, row["name"], _PREFLIGHT, keeps=False)
+    return unable, readers, store, system.system, marker
+
+
 def next_backup(system: System, now: datetime, last: datetime | None) -> Iterator[Line]:
     """When the daemon will take the next backup by itself."""
     due = schedule.next_due(system.schedule, now, last)
@@ -110,13 +179,13 @@ def next_backup(system: System, now: datetime, last: datetime | None) -> Iterato
     elif due <= now:
         yield ok("schedule", f"{system.schedule.every}; due at once, when the daemon runs")
     else:
-        yield ok("schedule", f"{system.schedule.every}; next {due:%Y-%m-%d %H:%M} UTC")
+        yield ok("schedule", f"{system.schedule.every}; next {moment(due)}")
 
 
 def duration(system: System, table_bytes: int, estimate: Estimate) -> Iterator[Line]:
     """How long a backup may take, against the window that the YAML allows."""
     by = f"by backup {estimate.by}" if estimate.by else "at 100 MB/s, less on a slow network"
-    said = f"about {in_words(estimate.seconds)} for {size(table_bytes)} of tables, {by}"
+    said = f"about {how_long(estimate.seconds)} for {size(table_bytes)} of tables, {by}"
     window = system.guards.window_minutes
     if estimate.seconds > window * 60:
         yield warning(

@@ -44,10 +44,9 @@ _MODULUS = 1 << 64
 
 def checksums(entry: Manifest) -> Iterator[str]:
     """A line for sha256sum of every object but RECOVERY.md, which cannot name itself."""
-    parts = (part for table in entry.tables for part in table.parts)
     itself = layout.document_key(entry.system, entry.id, "RECOVERY.md")
     others = (document for document in entry.documents if document.key != itself)
-    for one in (*entry.ddl, *others, *parts):
+    for one in (*entry.ddl, *others, *entry.parts):
         yield f"{one.sha256}  {one.key}"
 
 
@@ -55,8 +54,7 @@ def rows_for_duckdb(entry: Manifest) -> Iterator[str]:
     """Statements that write the rows of each part as PostgreSQL's COPY reads them."""
     yield _MACRO
     for number, table in _loaded_by_copy(entry):
-        formats = sorted({layout.format_of(part.key) for part in table.parts})
-        for format in formats:
+        for format in sorted(table.formats):
             rows = _from_lines(table) if format == "jsonl" else _from_parquet(table)
             yield f"CREATE MACRO {format}_{number}(file) AS TABLE {rows};"
         for each, part in enumerate(table.parts):

@@ -15,6 +15,7 @@ from backup_pipelines.storage.store import Store
 
 # Of what a restore uses, these know the tool's store, its catalog or its manifest's classes.
 _REPLACED = {
+    "backup_pipelines.postgres.binary_copy.binary_form": "binary_form",
     "backup_pipelines.postgres.digest.compare": "compare",
     "backup_pipelines.postgres.introspect.list_tables": "list_tables",
     "backup_pipelines.postgres.queries.query": "query",

@@ -1,13 +1,14 @@
 """RECOVERY.md of a backup: what it is and three ways to restore it, made of its manifest alone."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 
 from backup_pipelines import layout
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.recovery import by_hand
 from backup_pipelines.recovery.by_hand import FOLDER, printable
+from backup_pipelines.wording import moment
 
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 _SCOPES = {
@@ -71,7 +72,7 @@ def _about(entry: Manifest) -> dict[str, str]:
         "system": entry.system,
         "SYSTEM": entry.system.upper(),
         "database": printable(entry.database),
-        "snapshot_at": f"{entry.snapshot_at:%Y-%m-%d %H:%M:%S} UTC",
+        "snapshot_at": moment(entry.snapshot_at, seconds=True),
         "server": f"{major}.{entry.server_version % 10000}",
         "major": str(major),
         "tool_version": printable(entry.tool_version),
@@ -103,6 +104,7 @@ def _commands(entry: Manifest) -> dict[str, str]:
     settings = f"-f {FOLDER}/settings.sql"
     return {
         "prefix": prefix,
+        "fetching": _lines(_fetching(entry)),
         "folder": FOLDER,
         "checksums": _lines(by_hand.checksums(entry)),
         "decrypt": _DECRYPT.format(prefix=f"{entry.system}/backups") if entry.encryption else "",
@@ -119,17 +121,26 @@ def _commands(entry: Manifest) -> dict[str, str]:
 
 def _formats(entry: Manifest) -> list[layout.Format]:
     """How its parts are written; those of a backup without any would be Parquet."""
-    found = {layout.format_of(part.key) for table in entry.tables for part in table.parts}
+    found = frozenset[layout.Format]().union(*(table.formats for table in entry.tables))
     return [format for format in ("parquet", "jsonl") if format in (found or {"parquet"})]
 
 
 def _elsewhere(entry: Manifest) -> str:
-    own = layout.backup_prefix(entry.system, entry.id)
-    keys = [p.key for table in entry.tables for p in table.parts if not p.key.startswith(own)]
-    if not keys:
+    listed = "\n".join(f"- `{part.key}`" for part in entry.inherited)
+    if not listed:
         return ""
-    listed = "\n".join(f"- `{key}`" for key in keys)
-    return f"\nIt needs these objects of other backups as well, under the same keys:\n\n{listed}\n"
+    return (
+        "\nIt needs these objects of other backups as well, under the same keys; the commands "
+        f"below copy the folders that they lie in:\n\n{listed}\n"
+    )
+
+
+def _fetching(entry: Manifest) -> Iterator[str]:
+    """A command for each folder that has objects of this backup, its own first."""
+    others = sorted({layout.backup_id_of(entry.system, part.key) for part in entry.inherited})
+    for backup_id in (entry.id, *others):
+        folder = layout.backup_prefix(entry.system, backup_id).rstrip("/")
+        yield f"aws s3 cp --recursive s3://bucket/prefix/{folder} {folder}"
 
 
 def _partial(entry: Manifest) -> str:

@@ -74,8 +74,8 @@ class Record(SimpleNamespace):
 
 
 # The package's types, which only annotations name.
-Connection = Manifest = Table = Part = View = DdlSection = DdlObject = Any
-Store = Report = Encoding = Any
+Connection = Pages = Manifest = Table = Part = View = DdlSection = DdlObject = Any
+Store = Report = Step = Watcher = Encoding = BinaryForm = Sent = Any
 
 
 class Folder:
@@ -129,6 +129,10 @@ def decrypt(data: bytes, name: str) -> bytes:
         decrypt_file(file, plain, name)
         plain.seek(0)
         return plain.read()
+
+
+def binary_form(*_: Any) -> None:
+    """Rows go as CSV, from which this server reads any type, and which needs no more libraries."""
 
 
 def list_tables(connection: Any) -> list[Any]:
@@ -226,16 +230,40 @@ def _check(folder: Folder, entry: Any) -> None:
     """Raise Damaged, naming each, unless every object is there, byte for byte."""
     parts = [part for table in entry.tables for part in table.parts]
     objects = [*entry.ddl, *parts]
-    problems = _problems(folder, entry, objects)
+    elsewhere = _not_copied(folder, entry, parts)
+    missing = {key for keys in elsewhere.values() for key in keys}
+    problems = _problems(folder, entry, [one for one in objects if one.key not in missing])
     # Somebody may have had to mend this very file; the rows do not depend on it.
     for line in _problems(folder, entry, getattr(entry, "documents", ())):
         print(f"note: {line}", file=sys.stderr)
     if not objects:
         problems.append("the manifest names no objects, so nothing could be checked")
+    lacking = [f"{prefix} ({len(keys)} of its objects)" for prefix, keys in elsewhere.items()]
     if problems:
-        listed = "\n".join(f"- {problem}" for problem in problems)
+        listed = "\n".join(f"- {problem}" for problem in [*problems, *lacking])
         raise Damaged(f"backup {entry.id} is damaged, nothing was restored:\n{listed}")
+    if lacking:
+        listed = "\n".join(f"- {line}" for line in lacking)
+        raise Refused(
+            f"{len(missing)} of its objects lie in other backups' folders: copy these too, under "
+            f"the same keys below {folder.uri('')}, or name --store; RECOVERY.md names each "
+            f"object:\n{listed}"
+        )
     print(f"{len(objects)} objects are whole, by size and sha256")
+
+
+def _not_copied(folder: Folder, entry: Any, parts: ListOf[Any]) -> dict[str, ListOf[str]]:
+    """Keys that are not there, by the folder of the other backup that they lie in."""
+    found: dict[str, Any] = {}
+    inside, own = backups_prefix(entry.system), backup_prefix(entry.system, entry.id)
+    for key in (part.key for part in parts):
+        names = key.removeprefix(inside).split("/")
+        # What is no key of a backup is said to be none, and is not looked for.
+        if key.startswith(own) or not key.startswith(inside) or {"", ".", ".."} & set(names):
+            continue
+        if not os.path.lexists(folder.uri(key)):
+            found.setdefault(f"{inside}{names[0]}/", []).append(key)
+    return found
 
 
 def _problems(folder: Folder, entry: Any, objects: ListOf[Any]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from backup_pipelines.errors import Refused
 from backup_pipelines.manifest import Manifest, Table
+from backup_pipelines.pace import Amount
 from backup_pipelines.postgres.by_keys import compare_by_keys
 from backup_pipelines.postgres.comparison import (
     Change,
@@ -22,7 +23,9 @@ from backup_pipelines.postgres.locks import lock_tables
 from backup_pipelines.postgres.records import keep_record
 from backup_pipelines.postgres.shortcuts import can_copy_directly, narrowed
 from backup_pipelines.postgres.staging import stage
-from backup_pipelines.progress import Report
+from backup_pipelines.progress import Meter, Report, Step
+from backup_pipelines.restoring.load import steps
+from backup_pipelines.restoring.pending_keys import needs_rows, pending_consequences
 from backup_pipelines.restoring.planned import Plan, TablePlan
 from backup_pipelines.restoring.scene import Digests, Scene
 from backup_pipelines.restoring.selection import Selection
@@ -65,22 +68,35 @@ def compare_all(
     # A record is brought back; rows that were made since stay, whatever they hang on.
     mode = "upsert" if selection.record else mode
     work = _Work(connection, store, selection, mode, scene, digests, report)
-    changes = work.compare()
+    total = Amount(
+        sum(table.rows for table in scene.tables), sum(table.size_bytes for table in scene.tables)
+    )
+    with Meter(f"{entry.system}: comparing", report, total) as meter:
+        changes = work.compare(meter)
     changed: dict[str, list[Change]] = {}
     for change in changes:
         if not change.is_nothing:
             changed.setdefault(change.live.root, []).append(change)
+    found = [
+        *consequences(
+            connection,
+            changed,
+            [t.qualified for t in scene.tables],
+            [*scene.foreign_keys, *scene.pending],
+        )
+    ]
+    if scene.creation is not None:
+        found += pending_consequences(
+            connection, scene.pending, scene.creation, changes, work.inside, mode, entry
+        )
     plan = Plan(
         backup_id=entry.id,
         mode=mode,
         selection=str(selection),
         tables=tuple(_table_plan(t, work, scene, mode) for t in scene.tables),
-        consequences=tuple(
-            consequences(
-                connection, changed, [t.qualified for t in scene.tables], scene.foreign_keys
-            )
-        ),
-        hash=_hash(entry, selection, mode, changes),
+        consequences=tuple(found),
+        hash=_hash(entry, selection, mode, changes, scene),
+        objects=scene.creation.objects if scene.creation is not None else (),
     )
     return Comparison(plan, changes, scene)
 
@@ -108,7 +124,7 @@ class _Work:
         self.changes: dict[str, Change] = {}
         self.refused: dict[str, list[str]] = {}
 
-    def compare(self) -> Sequence[Change]:
+    def compare(self, meter: Meter) -> Sequence[Change]:
         """All changes, of tables that can be restored at all."""
         for number, table in enumerate(self._scene.tables):
             drift = self._scene.drifts[table.qualified]
@@ -120,39 +136,61 @@ class _Work:
             if key is not None and not set(key.columns) <= set(drift.columns):
                 key = None
             change = Change(table, live, number, drift.columns, key)
+            change.created = table.qualified in self._scene.created
             try:
-                self._prepare(change)
+                with steps(meter, table) as step:
+                    self._prepare(change, step)
             except Refused as error:
                 self.refused[table.qualified] = [str(error)]
             self.changes[table.qualified] = change
-        if self._selection.record:
+        # What the record of a table that is gone would be is nothing to look for.
+        if self._selection.record and not self.is_refused_record:
             self._keep_record()
         for change in self.changes.values():
             if change.staged:
+                self._report(f"looking for what differs in {change.table.qualified}")
                 self._compare_rows(change)
         return list(self.changes.values())
 
-    def _prepare(self, change: Change) -> None:
+    def _prepare(self, change: Change, step: Step) -> None:
         """Find out by digest that nothing is to be done, or stage the backup's rows."""
         table, live = change.table, change.live
         if self._is_exact(table):
-            found = self._digests.of(live, table)
+            digests = self._digests.of(live, table)
+            found = digests.whole
+            change.before = None if live.oid in self._scene.unlocked else digests
             if found == (table.rows, table.digest) and not self._selection.record:
                 change.unchanged, change.fingerprint = found
                 return
             if found[0] == 0 and not self._selection.record:
-                inside = {t.qualified for t in self._scene.tables}
-                if can_copy_directly(change, self._scene.foreign_keys, inside):
+                keys = [*self._scene.foreign_keys, *self._scene.pending]
+                if self._may_copy(change) and can_copy_directly(change, keys, self.inside):
                     change.direct, change.insert = True, table.rows
                     change.fingerprint = table.digest
                     return
-            if not self._selection.record:
-                table = narrowed(self._connection, change)
+            if not self._selection.record and not change.created:
+                table = narrowed(change, self._digests.of(live, table, by_parts=True))
                 if compare_by_keys(self._connection, self._store, change, table, found):
                     change.staged = True
                     return
-        stage(self._connection, self._store, table, live, change.columns, change.number)
+        stage(self._connection, self._store, table, live, change.columns, change.number, step)
         change.staged = True
+
+    @property
+    def is_refused_record(self) -> bool:
+        """Whether a record is wanted where a table of it does not exist any more."""
+        return self._selection.record is not None and self._scene.creation is not None
+
+    @property
+    def inside(self) -> frozenset[str]:
+        """The names of all selected tables."""
+        return frozenset(table.qualified for table in self._scene.tables)
+
+    def _may_copy(self, change: Change) -> bool:
+        """Whether no row elsewhere has to be held against the rows of a created table."""
+        creation, table = self._scene.creation, change.table
+        name = table.partition_of or table.qualified
+        return not needs_rows(self._scene.pending, creation, name, self.inside, self._mode)
 
     def _is_exact(self, table: Table) -> bool:
         """Whether the rows to write are a whole table that a digest can be compared with."""
@@ -174,7 +212,8 @@ class _Work:
     def _compare_rows(self, change: Change) -> None:
         table = change.table
         exact = self._is_exact(table)
-        rows = self._digests.of(change.live, table)[0] if exact else self._digests.rows(change.live)
+        digests = self._digests
+        rows = digests.of(change.live, table).whole[0] if exact else digests.rows(change.live)
         compare(self._connection, change, self._mode, rows)
         for column in nulls_in_place_of_values(self._connection, change):
             self.refused.setdefault(table.qualified, []).append(
@@ -196,7 +235,10 @@ def _table_plan(table: Table, work: _Work, scene: Scene, mode: Mode) -> TablePla
             )
         elif guard.kind in ("trigger", "rule") and guard.state != "D":
             warnings.append(f"{guard.kind} {guard.name} does not act during the {scene.what}")
-    if change and is_changed and mode == "upsert" and change.key is None:
+    is_created = table.qualified in scene.created
+    if scene.creation is not None:
+        warnings += scene.creation.warnings.get(table.qualified, ())
+    if change and is_changed and mode == "upsert" and change.key is None and not is_created:
         refused.append(
             f"{table.qualified} has no primary key, so its rows cannot be matched: use mode replace"
         )
@@ -210,14 +252,28 @@ def _table_plan(table: Table, work: _Work, scene: Scene, mode: Mode) -> TablePla
         changed_columns=change.changed_columns if change else {},
         warnings=tuple(warnings),
         refused=tuple(refused),
+        creates=is_created,
     )
 
 
-def _hash(entry: Manifest, selection: Selection, mode: Mode, changes: Sequence[Change]) -> str:
+def _hash(
+    entry: Manifest,
+    selection: Selection,
+    mode: Mode,
+    changes: Sequence[Change],
+    scene: Scene,
+) -> str:
     """The identity of a plan: the backup, the request, and every row that would change."""
     rows: Mapping[str, Any] = {
         c.table.qualified: [c.insert, c.update, c.delete, c.unchanged, c.fingerprint]
         for c in changes
     }
-    content = {"backup": entry.id, "mode": mode, "selection": str(selection), "tables": rows}
+    content: dict[str, Any] = {
+        "backup": entry.id,
+        "mode": mode,
+        "selection": str(selection),
+        "tables": rows,
+    }
+    if scene.creation is not None:
+        content["creates"] = scene.creation.identity
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

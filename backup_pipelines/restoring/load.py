@@ -4,7 +4,7 @@ Drills and `restore --into` both end here.
 """
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,13 +14,14 @@ from psycopg import sql
 
 from backup_pipelines.errors import Failed, NotEqual, Refused
 from backup_pipelines.manifest import Manifest, Table, View
+from backup_pipelines.pace import Amount
 from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.digest import compare
 from backup_pipelines.postgres.introspect import list_tables
 from backup_pipelines.postgres.queries import query
 from backup_pipelines.postgres.sequences import set_position
 from backup_pipelines.postgres.writer import copy_table
-from backup_pipelines.progress import Report
+from backup_pipelines.progress import Meter, Report, Step
 from backup_pipelines.restoring import ddl_restore
 from backup_pipelines.storage.store import Store
 
@@ -54,7 +55,7 @@ def load(
     entry: Manifest,
     report: Report,
     *,
-    copy: Callable[[Connection, Store, Table], None] = copy_table,
+    copy: Callable[[Connection, Store, Table, Step], None] = copy_table,
     proof: Callable[[Connection, Sequence[Table]], None] | None = None,
 ) -> Loaded:
     """Load a backup into the empty database of `connection` and prove it equal before commit.
@@ -65,7 +66,7 @@ def load(
     """
     started = time.monotonic()
     done = Loaded()
-    timed = partial(_timed, done.seconds_by_step)
+    timed = partial(_timed, done.seconds_by_step, report)
     plan = ddl_restore.prepare(connection, store, entry)
     try:
         with connection.transaction():
@@ -93,12 +94,21 @@ def load(
 
 def prove(connection: Connection, tables: Sequence[Table]) -> None:
     """Raise NotEqual, naming every table that differs from the backup."""
+    refuse_nothing(tables)
+    connection.execute(query("settings"))
+    refuse_differences({d.table: d.problem for d in compare(connection, tables)})
+
+
+def refuse_nothing(tables: Sequence[Table]) -> None:
+    """Raise NotEqual for a backup without tables: nothing checked is no proof."""
     if not tables:
         raise NotEqual("the backup holds no tables, so nothing can be proved")
-    connection.execute(query("settings"))
-    differences = compare(connection, tables)
-    if differences:
-        listed = "\n".join(f"- {d.table} {d.problem}" for d in differences)
+
+
+def refuse_differences(problems: Mapping[str, str]) -> None:
+    """Raise NotEqual where a table has a problem in words."""
+    listed = "\n".join(f"- {table} {problem}" for table, problem in problems.items() if problem)
+    if listed:
         raise NotEqual(f"the restored content differs from the backup:\n{listed}")
 
 
@@ -114,18 +124,37 @@ def _load_rows(
     entry: Manifest,
     done: Loaded,
     report: Report,
-    copy: Callable[[Connection, Store, Table], None],
+    copy: Callable[[Connection, Store, Table, Step], None],
 ) -> None:
-    for table in entry.tables:
-        if table.kind == "partitioned":
-            continue
-        started = time.monotonic()
-        copy(connection, store, table)
-        seconds = time.monotonic() - started
-        done.seconds_by_module[table.module] = (
-            done.seconds_by_module.get(table.module, 0.0) + seconds
-        )
-        report(f"{table.qualified}: {table.rows:,} rows in {seconds:.2f} s")
+    total = Amount(entry.records_count, sum(table.size_bytes for table in entry.tables))
+    with Meter(f"{entry.system}: loading rows", report, total) as meter:
+        for table in entry.tables:
+            if table.kind == "partitioned":
+                continue
+            started = time.monotonic()
+            with steps(meter, table) as step:
+                copy(connection, store, table, step)
+            seconds = time.monotonic() - started
+            done.seconds_by_module[table.module] = (
+                done.seconds_by_module.get(table.module, 0.0) + seconds
+            )
+
+
+@contextmanager
+def steps(meter: Meter, table: Table) -> Generator[Step]:
+    """Tells a meter of a backup's table by its rows as they pass, and of the rest at the end."""
+    rows = size = 0
+
+    def step(more: int) -> None:
+        nonlocal rows, size
+        rows += more
+        # Of the stored bytes as many as of the rows, and never more than there are.
+        now = table.size_bytes * min(rows, table.rows) // max(table.rows, 1)
+        meter.add(more, now - size, what=table.qualified)
+        size = now
+
+    yield step
+    meter.add(max(0, table.rows - rows), table.size_bytes - size, what=table.qualified)
 
 
 def refresh(connection: Connection, views: Sequence[View]) -> None:
@@ -141,7 +170,8 @@ def refresh(connection: Connection, views: Sequence[View]) -> None:
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], step: str) -> Generator[None]:
+def _timed(seconds: dict[str, float], report: Report, step: str) -> Generator[None]:
+    report(step)
     started = time.monotonic()
     yield
     seconds[step] = round(time.monotonic() - started, 3)

@@ -1,11 +1,12 @@
 """The records of a plan: what a restore would do to every table, and what stands against it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backup_pipelines.errors import Refused
 from backup_pipelines.postgres.comparison import Mode
 from backup_pipelines.postgres.consequences import Consequence
+from backup_pipelines.restoring.creation import Creation
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class TablePlan:
     changed_columns: Mapping[str, int]
     warnings: tuple[str, ...]
     refused: tuple[str, ...]
+    creates: bool = False
+    """The table does not exist any more and is created."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Plan:
     consequences: tuple[Consequence, ...]
     hash: str
     estimated_seconds: float = 0.0
+    objects: tuple[str, ...] = ()
+    """What is created with the tables that do not exist any more, those included."""
 
     @property
     def refused(self) -> tuple[str, ...]:
@@ -51,6 +56,11 @@ class Plan:
         """How many rows would be written or deleted."""
         return sum(t.insert + t.update + t.delete for t in self.tables)
 
+    @property
+    def created(self) -> tuple[str, ...]:
+        """The tables that are created."""
+        return tuple(table.table for table in self.tables if table.creates)
+
 
 def refuse_impossible(plan: Plan, what: str = "restore") -> None:
     """Raise Refused with everything that stands against the plan, and what would settle it."""
@@ -59,3 +69,19 @@ def refuse_impossible(plan: Plan, what: str = "restore") -> None:
     listed = "\n".join(f"- {problem}" for problem in plan.refused)
     advice = f"\nadd to the selection: {', '.join(plan.closure)}" if plan.closure else ""
     raise Refused(f"this {what} cannot be done; nothing was changed:\n{listed}{advice}")
+
+
+def with_warnings(plan: Plan, creation: Creation | None) -> Plan:
+    """The plan with what turned out while tables were created."""
+    if creation is None:
+        return plan
+    tables = (
+        replace(
+            table,
+            warnings=tuple(
+                dict.fromkeys((*table.warnings, *creation.warnings.get(table.table, ())))
+            ),
+        )
+        for table in plan.tables
+    )
+    return replace(plan, tables=tuple(tables))

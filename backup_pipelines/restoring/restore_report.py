@@ -6,6 +6,7 @@ from typing import Any
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.plan import Plan, TablePlan
 from backup_pipelines.restore import LiveRestored, RestoreResult
+from backup_pipelines.wording import count
 
 Document = Mapping[str, Any]
 
@@ -24,6 +25,8 @@ def plan_document(plan: Plan, seconds: float, into: str | None) -> Document:
         "selection": plan.selection,
         "into": into or None,
         "tables": [_table(table) for table in plan.tables],
+        "objects": list(plan.objects),
+        "dropped": [],
         "estimated_seconds": plan.estimated_seconds,
         "refused": list(plan.refused),
         "closure": list(plan.closure),
@@ -40,6 +43,7 @@ def restored_document(done: LiveRestored, seconds: float, into: str | None) -> D
         "safety_backup": done.safety.id if done.safety is not None else None,
         "verified": True,
         "tables_verified": done.verified,
+        "dropped": list(done.dropped),
     }
 
 
@@ -53,22 +57,44 @@ def in_words(document: Document) -> str:
     """The sums that are not zero: `5 rows inserted, 1,200 unchanged`, or `5 rows to insert ...`."""
     words = _DONE if document["verified"] else _TO_DO
     found = [(rows, words[what]) for what, rows in sums(document).items() if rows]
-    if not found:
-        return "no rows at all"
-    noun = "row" if found[0][0] == 1 else "rows"
-    (first, what), *others = found
-    return ", ".join([f"{first:,} {noun} {what}", *(f"{rows:,} {word}" for rows, word in others)])
+    said: list[str] = []
+    if created := len(created_tables(document)):
+        verb = "created" if document["verified"] else "to create"
+        said.append(f"{count(created, 'table')} {verb}")
+    if dropped := len(document.get("dropped", ())):
+        said.append(f"{count(dropped, 'table')} dropped")
+    if found:
+        (first, what), *others = found
+        said.append(f"{count(first, 'row')} {what}")
+        said += [f"{rows:,} {word}" for rows, word in others]
+    return ", ".join(said) or "no rows at all"
 
 
 def has_changes(document: Document) -> bool:
-    """Whether any row is written or deleted."""
-    return any(rows for what, rows in sums(document).items() if what != "unchanged")
+    """Whether any row is written or deleted, any table created or dropped."""
+    rows = any(rows for what, rows in sums(document).items() if what != "unchanged")
+    return rows or bool(created_tables(document) or document.get("dropped"))
+
+
+def created_tables(document: Document) -> Sequence[str]:
+    """The tables that do not exist any more and are created."""
+    if "objects" not in document:
+        # Into an empty database everything is created, which needs no saying.
+        return []
+    return [table["table"] for table in document["tables"] if table.get("creates")]
+
+
+def creations(document: Document) -> Sequence[str]:
+    """What is created with tables that do not exist any more, and what is dropped."""
+    verb = "created" if document["verified"] else "to create"
+    lines = [f"{verb}: {text}" for text in document.get("objects", ())]
+    return [*lines, *(f"dropped: table {name}" for name in document.get("dropped", ()))]
 
 
 def touched(document: Document) -> Sequence[Mapping[str, Any]]:
     """The tables of a document that change, or that cannot."""
-    worth = ("insert", "update", "delete", "refused")
-    return [table for table in document["tables"] if any(table[what] for what in worth)]
+    worth = ("insert", "update", "delete", "refused", "creates")
+    return [table for table in document["tables"] if any(table.get(what) for what in worth)]
 
 
 def warnings(document: Document) -> Sequence[str]:
@@ -91,6 +117,7 @@ def whole_document(entry: Manifest, into: str, seconds: float) -> Document:
                 "module": table.module,
                 "insert": table.rows,
                 **nothing,
+                "creates": True,
                 "warnings": [],
                 "refused": [],
             }
@@ -121,6 +148,7 @@ def _table(table: TablePlan) -> Mapping[str, object]:
         "update": table.update,
         "delete": table.delete,
         "unchanged": table.unchanged,
+        "creates": table.creates,
         "changed_columns": dict(table.changed_columns),
         "warnings": list(table.warnings),
         "refused": list(table.refused),

@@ -7,7 +7,7 @@ from psycopg import sql
 
 from backup_pipelines.manifest import Manifest, Table
 from backup_pipelines.postgres.connection import Connection
-from backup_pipelines.postgres.digest import as_encoded, live_digest
+from backup_pipelines.postgres.digest import as_encoded
 from backup_pipelines.postgres.guards import (
     Guard,
     LiveForeignKey,
@@ -16,7 +16,10 @@ from backup_pipelines.postgres.guards import (
 )
 from backup_pipelines.postgres.introspect import LiveTable, list_tables, with_columns
 from backup_pipelines.postgres.projection import to_digest
+from backup_pipelines.postgres.range_digests import RangeDigests, range_digests
 from backup_pipelines.postgres.row_keys import RowKey, list_row_keys
+from backup_pipelines.postgres.shortcuts import cuts
+from backup_pipelines.restoring.creation import Creation
 from backup_pipelines.restoring.drift import TableDrift, drift_of
 from backup_pipelines.restoring.selection import Selection, select
 
@@ -30,9 +33,11 @@ class Rules:
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """By qualified table: unique columns that rows are matched by, not by the primary key."""
     drift: Callable[[Table, LiveTable | None], TableDrift] = drift_of
+    creates: bool = False
+    """Whether tables that do not exist any more are created; only a backup knows how."""
 
 
-BACKUP_RULES = Rules()
+BACKUP_RULES = Rules(creates=True)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,22 @@ class Scene:
     foreign_keys: Sequence[LiveForeignKey]
     keys: Mapping[int, RowKey]
     what: str = BACKUP_RULES.what
+    creation: Creation | None = None
+    """What was made, or is to be made, for tables that did not exist any more."""
+    pending: Sequence[LiveForeignKey] = ()
+    """The foreign keys that are put back with those tables, as if they were there already."""
+
+    @property
+    def created(self) -> frozenset[str]:
+        """The tables that did not exist before, as far as they could be created."""
+        if self.creation is None:
+            return frozenset()
+        return frozenset(set(self.creation.made) - set(self.creation.problems))
+
+    @property
+    def unlocked(self) -> frozenset[int]:
+        """The tables of other owners, to which somebody may write at any time, by their oid."""
+        return frozenset(g.table_oid for g in self.guards if g.kind == "foreign owner")
 
     @property
     def forced(self) -> list[LiveTable]:
@@ -81,21 +102,22 @@ def look(
 
 
 class Digests:
-    """Rows and digests of locked tables, each computed once."""
+    """Rows and digests of locked tables, each computed once if it can be."""
 
     def __init__(self, connection: Connection) -> None:
         """Nothing is computed yet."""
         self._connection = connection
-        self._known: dict[tuple[int, frozenset[str]], tuple[int, str]] = {}
+        self._known: dict[tuple[int, frozenset[str]], RangeDigests] = {}
 
-    def of(self, live: LiveTable, table: Table) -> tuple[int, str]:
-        """Rows and digest by the recipe of the backup's table."""
+    def of(self, live: LiveTable, table: Table, *, by_parts: bool = False) -> RangeDigests:
+        """Those by the recipe of the backup's table, cut where its parts begin if `by_parts`."""
         # Columns may be text in one backup, by their values, and native in another.
-        text = frozenset(c.name for c in table.columns if c.encoding == "text")
-        if (live.oid, text) not in self._known:
-            found = live_digest(self._connection, as_encoded(live, table))
-            self._known[live.oid, text] = found
-        return self._known[live.oid, text]
+        key = live.oid, frozenset(c.name for c in table.columns if c.encoding == "text")
+        known, at = self._known.get(key), cuts(table)
+        if known is None or (by_parts and not known.is_cut_at(at)):
+            known = range_digests(self._connection, as_encoded(live, table), at)
+            self._known[key] = known
+        return known
 
     def rows(self, live: LiveTable) -> int:
         """How many rows there are, where no digest applies."""

@@ -4,14 +4,17 @@ from collections.abc import Mapping, Sequence
 
 from backup_pipelines.errors import NotEqual
 from backup_pipelines.manifest import Manifest
+from backup_pipelines.pace import Amount
 from backup_pipelines.postgres import sequences
 from backup_pipelines.postgres.apply import apply
 from backup_pipelines.postgres.comparison import Change, Mode, remaining
 from backup_pipelines.postgres.connection import Connection
 from backup_pipelines.postgres.digest import as_encoded, live_digest
 from backup_pipelines.postgres.guards import LiveForeignKey
+from backup_pipelines.postgres.range_digests import digest_after_writing
 from backup_pipelines.postgres.silence import Silence
-from backup_pipelines.progress import Report
+from backup_pipelines.progress import Meter, Report
+from backup_pipelines.restoring import creating
 from backup_pipelines.restoring.comparing import Comparison
 from backup_pipelines.restoring.scene import Digests
 from backup_pipelines.restoring.selection import Selection
@@ -50,12 +53,20 @@ def write(
     report(f"silencing {len(tables)} tables, lifting {len(lifted)} foreign keys")
     silence.begin()
     report(f"writing {found.plan.rows:,} rows of {len(changes)} tables")
-    apply(connection, store, ordered, rewritten, report)
+    with Meter(f"{entry.system}: writing", report, Amount(found.plan.rows)) as meter:
+        apply(connection, store, ordered, rewritten, meter)
+    creation = found.scene.creation
+    if creation is not None:
+        report(f"making constraints and indexes of {len(creation.made)} created tables")
+        creating.finish_tables(connection, creation)
     report("setting sequences")
     for position in to_set(connection, entry, selection, found.plan.mode, _names(found)):
         sequences.set_position(connection, position)
     report("putting foreign keys, triggers and rules back")
     silence.end()
+    if creation is not None:
+        report(f"adding {len(creation.keys)} foreign keys of and to created tables")
+        creating.add_keys(connection, creation)
     report("proving the result")
     return _prove(connection, found)
 
@@ -190,7 +201,7 @@ def _prove(connection: Connection, found: Comparison) -> int:
 def _is_by_rows(found: Comparison, change: Change) -> bool:
     """Whether the result need not, or cannot, have the backup's digest."""
     is_exact = found.scene.drifts[change.table.qualified].is_exact
-    return found.plan.mode != "replace" or not is_exact
+    return (found.plan.mode != "replace" and not change.created) or not is_exact
 
 
 def _problem(connection: Connection, found: Comparison, change: Change) -> str:
@@ -200,7 +211,12 @@ def _problem(connection: Connection, found: Comparison, change: Change) -> str:
         if left:
             return f"{table.qualified}: {left:,} rows still differ"
         return _lost(connection, change) if found.plan.mode == "insert" else ""
-    rows, digest = live_digest(connection, as_encoded(change.live, table))
+    live = as_encoded(change.live, table)
+    rows, digest = (
+        live_digest(connection, live)
+        if change.before is None
+        else digest_after_writing(connection, live, change.before)
+    )
     if (rows, digest) == (table.rows, table.digest):
         return ""
     return (
@@ -222,9 +238,9 @@ def _untouched(connection: Connection, found: Comparison) -> set[int]:
 
     They need no second reading: nobody else could write, and the server counts what we wrote.
     """
-    foreign = {guard.table_oid for guard in found.scene.guards if guard.kind == "foreign owner"}
+    unlocked = found.scene.unlocked
     equal: Mapping[int, Change] = {
-        c.live.oid: c for c in found.changes if c.is_nothing and c.live.oid not in foreign
+        c.live.oid: c for c in found.changes if c.is_nothing and c.live.oid not in unlocked
     }
     rows = connection.execute(
         "SELECT relid::bigint AS oid FROM pg_catalog.pg_stat_xact_all_tables"

@@ -59,6 +59,7 @@ def removed_document(removed: "Removed") -> Document:
         "objects": removed.objects,
         "bytes": removed.bytes,
         "problem": removed.problem,
+        "kept": removed.kept,
     }
 
 
@@ -95,7 +96,7 @@ def pruned_in_words(document: Document) -> str:
     said = f"{len(document['removed'])} removed, {document['bytes']:,} bytes; "
     said += f"{document['kept']} kept"
     if document["refused"]:
-        said += f"; the store refused to remove {len(document['refused'])}"
+        said += f"; {len(document['refused'])} could not be removed"
     frozen = ", ".join(one["guard"] for one in document["frozen"])
     return said + (f"; frozen by {frozen}" if frozen else "")
 

@@ -17,6 +17,7 @@ from backup_pipelines.storage.object_lock import Locks, whole_second
 from backup_pipelines.storage.reading import read_all
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
+from backup_pipelines.wording import moment
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def locked_until(store: Store, system: System, found: Listing, backup_id: str) -
 
 def in_words(until: datetime) -> str:
     """The end of a lock, for people."""
-    return f"{until:%Y-%m-%d %H:%M} UTC"
+    return moment(until)
 
 
 def _able(store: Store, system: System) -> Locks | None:
@@ -160,9 +161,7 @@ def _lock(store: Store, locks: Locks, spec: ObjectLockSpec, entry: Manifest) -> 
     manifest_key = layout.manifest_key(entry.system, entry.id)
     prefix = layout.backup_prefix(entry.system, entry.id)
     keys = {item.key for item in store.objects(prefix)}
-    keys |= {part.key for table in entry.tables for part in table.parts}
-    keys |= {section.key for section in entry.ddl}
-    keys |= {document.key for document in entry.documents}
+    keys |= {one.key for one in entry.objects}
     until = promised_until(spec, entry)
     count = locks.lock(sorted(keys - {manifest_key}), spec.mode, until)
     count += locks.lock([manifest_key], spec.mode, until)

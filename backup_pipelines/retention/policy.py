@@ -5,12 +5,14 @@ backup, never from the clock: neither a clock that jumps nor a long silence make
 of a backup is the database server's, so that two clocks must agree before it makes others old.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from backup_pipelines.backup_id import BackupType
 from backup_pipelines.settings import RetentionRule, RetentionSpec, parse_size
+from backup_pipelines.wording import moment
 
 # Clocks of two machines differ by less; what is further ahead was dated by a wrong one.
 _CLOCKS_DIFFER = timedelta(minutes=5)
@@ -37,6 +39,8 @@ class Held:
     locked_until: datetime | None = None
     copy_of: tuple[str, ...] = ()
     """What this one is to replace; as long as a good one of them is there, that one counts."""
+    shared: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Those of its objects that other backups name too, with their bytes, which size_bytes has."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,13 @@ class Verdict:
     id: str
     keep: bool
     reasons: tuple[str, ...]
+
+
+def taken(held: Sequence[Held]) -> int:
+    """Bytes that some backups take together; what several of them name is there once."""
+    shared = {key: size for one in held for key, size in one.shared.items()}
+    alone = sum(one.size_bytes - sum(one.shared.values()) for one in held)
+    return alone + sum(shared.values())
 
 
 def decide(spec: RetentionSpec, held: Sequence[Held], now: datetime) -> list[Verdict]:
@@ -64,7 +75,7 @@ def decide(spec: RetentionSpec, held: Sequence[Held], now: datetime) -> list[Ver
         if one.pinned:
             reasons[one.id].append("pinned")
         if one.locked_until is not None and one.locked_until > now:
-            reasons[one.id].append(f"locked until {one.locked_until:%Y-%m-%d %H:%M} UTC")
+            reasons[one.id].append(f"locked until {moment(one.locked_until)}")
         if one.id in ignored:
             reasons[one.id].append(
                 f"a copy of {copies[one.id]}, which is still there and counts instead"
@@ -90,7 +101,7 @@ def decide(spec: RetentionSpec, held: Sequence[Held], now: datetime) -> list[Ver
 def _why_ignored(one: Held) -> str:
     if one.good:
         return (
-            f"dated in the future ({one.at:%Y-%m-%d %H:%M} UTC), so it counts for nothing: check "
+            f"dated in the future ({moment(one.at)}), so it counts for nothing: check "
             "the clocks here and on the database's server"
         )
     return (
@@ -171,12 +182,14 @@ def _over_size(spec: RetentionSpec, kept: Sequence[Held], protected: set[str]) -
     """The oldest of what the rules keep, as many as must go for the rest to fit."""
     if spec.max_size is None:
         return {}
-    limit, total = parse_size(spec.max_size), sum(one.size_bytes for one in kept)
+    limit, total = parse_size(spec.max_size), taken(kept)
+    names = Counter(key for one in kept for key in one.shared)
     over: dict[str, str] = {}
     for one in reversed(kept):
         if total <= limit:
             break
         if one.id not in protected:
             over[one.id] = f"over max_size {spec.max_size}: the oldest go until the rest fits"
-            total -= one.size_bytes
+            names.subtract(one.shared.keys())
+            total -= one.size_bytes - sum(n for key, n in one.shared.items() if names[key] > 0)
     return over

@@ -1,5 +1,6 @@
 """Pruning: removing what retention no longer keeps; a deletion by hand is the same removal."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,13 +9,15 @@ from backup_pipelines import catalog, layout
 from backup_pipelines.backup_id import BackupId
 from backup_pipelines.catalog import CatalogEntry, Listing
 from backup_pipelines.errors import NotFound, Refused
+from backup_pipelines.manifest import Manifest
 from backup_pipelines.progress import Report, silent
 from backup_pipelines.retention import freezes, locking, pins, removal
 from backup_pipelines.retention.freezes import Frozen
-from backup_pipelines.retention.policy import Held, Verdict, decide
+from backup_pipelines.retention.policy import Held, Verdict, decide, taken
 from backup_pipelines.retention.removal import Removed
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
+from backup_pipelines.wording import moment
 
 BY_HAND = "deleted by hand"
 """What a removal's note says of why, where no retention rule decided."""
@@ -31,14 +34,11 @@ class PrunePlan:
     """Ids that retention no longer keeps, oldest first: the order in which they go."""
     sizes: Mapping[str, int]
     """Bytes of each backup whose manifest can be read."""
+    bytes: int
+    """Bytes of what would go: not of what backups that stay name too."""
     frozen: tuple[Frozen, ...]
     unfinished: Mapping[str, str]
     """Ids of removals that were begun, and how far they have got."""
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of what would go."""
-        return sum(self.sizes[backup_id] for backup_id in self.remove)
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,15 @@ def plan_prune(
     name = system.system
     found = catalog.listing(store, name)
     held_until = locking.held_until(store, system, found)
-    verdicts = decide(system.retention, held(found, held_until, _pinned(name, beside)), now)
+    all_held = held(found, held_until, _pinned(name, beside))
+    verdicts = decide(system.retention, all_held, now)
     remove = tuple(verdict.id for verdict in reversed(verdicts) if not verdict.keep)
     return PrunePlan(
         system=name,
         verdicts=tuple(verdicts),
         remove=remove,
         sizes={entry.id: entry.size_bytes for entry in found.backups},
+        bytes=taken(all_held) - taken([one for one in all_held if one.id not in remove]),
         frozen=_frozen(name, store, beside),
         unfinished=removal.unfinished(store, name),
     )
@@ -108,7 +110,7 @@ def prune(
         if backup_id not in _pinned(name, store, beside):
             done.append(_remove(store, plan, backup_id, operator, reason, report))
     for freeze in frozen:
-        report(f"frozen by {freeze.guard} since {freeze.at:%Y-%m-%d %H:%M} UTC: {freeze.message}")
+        report(f"frozen by {freeze.guard} since {moment(freeze.at)}: {freeze.message}")
     gone = {one.id for one in done if not _is_sealed(store, name, one.id)}
     return Pruned(
         plan=plan,
@@ -203,6 +205,7 @@ def held(
 
     `held_until` are the locks of the store, `pinned` ids that are pinned elsewhere.
     """
+    names = Counter(key for entry in found.backups for key in _parts(entry))
     readable = [
         Held(
             id=one.manifest.id,
@@ -216,6 +219,7 @@ def held(
             pinned=one.pinned or one.manifest.id in pinned,
             locked_until=held_until.get(one.manifest.id),
             copy_of=one.manifest.copy_of,
+            shared={key: n for key, n in _parts(one.manifest).items() if names[key] > 1},
         )
         for one in found.entries
     ]
@@ -234,6 +238,10 @@ def held(
         for backup_id in map(BackupId.parse, found.problems)
     ]
     return readable + unreadable
+
+
+def _parts(entry: Manifest) -> dict[str, int]:
+    return {part.key: part.size_bytes for part in entry.parts}
 
 
 def _is_good_full(one: CatalogEntry) -> bool:

@@ -127,10 +127,9 @@ def repair(
 
 
 def _lost(store: Store, entry: Manifest, there: Mapping[str, StoredObject]) -> tuple[str, ...]:
-    named = [(part.key, part.size_bytes) for table in entry.tables for part in table.parts]
-    named += [(one.key, one.size_bytes) for one in (*entry.ddl, *entry.documents)]
     problems: list[str] = []
-    for key, size in named:
+    for one in (*entry.parts, *entry.ddl, *entry.documents):
+        key, size = one.key, one.size_bytes
         if key not in there:
             problems.append(f"{store.uri(key)} is missing")
         elif there[key].size_bytes != size:
@@ -154,19 +153,15 @@ def _orphans(
     # Of these nobody knows what belongs to them; of those a removal takes care.
     left_alone = set(known.problems) | set(removal.unfinished(store, system))
     for item in there.values():
-        backup_id = _folder(prefix, item)
+        backup_id = layout.backup_id_of(system, item.key)
         if backup_id not in whole and item.modified_at >= now - _YOUNG:
             left_alone.add(backup_id)
     found: list[StoredObject] = []
     for item in there.values():
-        backup_id = _folder(prefix, item)
+        backup_id = layout.backup_id_of(system, item.key)
         if not BackupId.is_valid(backup_id) or backup_id in left_alone or item.key in named:
             continue
         own = {layout.manifest_key(system, backup_id), layout.started_key(system, backup_id)}
         if not (backup_id in whole and item.key in own):
             found.append(item)
     return sorted(found, key=lambda item: item.key)
-
-
-def _folder(prefix: str, item: StoredObject) -> str:
-    return item.key.removeprefix(prefix).partition("/")[0]

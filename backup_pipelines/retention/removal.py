@@ -4,8 +4,10 @@ First it is written down what shall go, then the manifest goes (from then on the
 then its objects but those that other manifests name, then a listing confirms that nothing is left.
 """
 
+import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +18,10 @@ from backup_pipelines.progress import Report
 from backup_pipelines.state_log import State
 from backup_pipelines.storage.reading import read_all
 from backup_pipelines.storage.store import Store
+from backup_pipelines.wording import moment
+
+BUILDS_ON = "builds_on"
+"""In the marker of a backup in progress: the one whose parts it may name."""
 
 _WHOLE = "the backup stays whole and counts as before"
 
@@ -28,6 +34,8 @@ class Removed:
     objects: int
     bytes: int
     problem: str = ""
+    kept: int = 0
+    """Objects that stay, since other backups name them."""
 
 
 def remove(
@@ -48,10 +56,24 @@ def remove(
     found = _objects(store, system, backup_id)
     # Before anything is touched: whoever cannot read the other manifests does not know what
     # they need.
-    needed = in_use(store, system, layout.backups_prefix(system), but=backup_id)
+    prefix = layout.backups_prefix(system)
+    known = _named_by(store, system, prefix, _others(store, system, backup_id))
     content = {"operator": operator, "reason": reason, "why": why, "objects": found}
     state_log.append(store, system, "removals", backup_id, catalog.STARTED, content)
-    return _finish(store, system, backup_id, content, needed, report)
+    # After the note: a backup that begins now sees it, and builds on another one.
+    builder = _builder(store, system, backup_id)
+    if builder:
+        said = (
+            f"backup {builder}, which has begun and is not finished, may name its parts: try again "
+            "when that is done; what a killed one has left is cleared by the next backup"
+        )
+        withdraw(store, system, backup_id, operator=operator, reason=said)
+        report(f"not removed, backup {backup_id}: {said}")
+        return Removed(backup_id, 0, 0, f"{said}; {_WHOLE}")
+    # One that was in progress until here may have its manifest now; the others' never change.
+    rest = [other for other in _others(store, system, backup_id) if not known.get(other)]
+    known |= _named_by(store, system, prefix, rest)
+    return _finish(store, system, backup_id, content, set[str]().union(*known.values()), report)
 
 
 def resume(
@@ -63,7 +85,8 @@ def resume(
     """
     done: list[Removed] = []
     for state in _open(store, system):
-        if not sealed and store.exists(layout.manifest_key(system, state.subject)):
+        is_sealed = store.exists(layout.manifest_key(system, state.subject))
+        if is_sealed and (not sealed or _builder(store, system, state.subject)):
             continue
         content = {**state_log.content(store, state), "resumed_by": operator}
         needed = in_use(store, system, layout.backups_prefix(system), but=state.subject)
@@ -87,12 +110,40 @@ def in_use(store: Store, system: str, prefix: str, *, but: str = "") -> set[str]
 
     The text is searched instead of parsed: what a damaged or newer manifest names counts too.
     """
-    others = [backup_id for backup_id in catalog.ids(store, system) if backup_id != but]
+    found = _named_by(store, system, prefix, _others(store, system, but))
+    return set[str]().union(*found.values())
+
+
+def _others(store: Store, system: str, backup_id: str) -> list[str]:
+    return [other for other in catalog.ids(store, system) if other != backup_id]
+
+
+def _named_by(
+    store: Store, system: str, prefix: str, backup_ids: Sequence[str]
+) -> dict[str, set[str]]:
+    """What each backup names under `prefix`; of one without a manifest, nothing."""
 
     def read(backup_id: str) -> set[str]:
         return _named(store, layout.manifest_key(system, backup_id), prefix)
 
-    return set[str]().union(*read_all(read, others))
+    return dict(zip(backup_ids, read_all(read, backup_ids), strict=True))
+
+
+def _builder(store: Store, system: str, backup_id: str) -> str:
+    """The id of a backup in progress that may name this one's parts; empty if there is none."""
+
+    def builds_on_it(other: str) -> bool:
+        marker = layout.started_key(system, other)
+        if store.exists(layout.manifest_key(system, other)) or not store.exists(marker):
+            return False
+        with suppress(ValueError, Damaged):
+            return json.loads(store.get(marker)).get(BUILDS_ON) == backup_id
+        # In doubt it does.
+        return True
+
+    ids = catalog.ids(store, system)
+    found = zip(ids, read_all(builds_on_it, ids), strict=True)
+    return next((other for other, does in found if does), "")
 
 
 def _finish(
@@ -118,14 +169,18 @@ def _finish(
     there = _still_there(store, system, backup_id, sizes)
     left = [key for key in there if key not in needed]
     gone = sizes.keys() - there
-    removed = Removed(backup_id, len(gone), sum(sizes[key] for key in gone))
+    removed = Removed(
+        backup_id, len(gone), sum(sizes[key] for key in gone), kept=len(there) - len(left)
+    )
     if left:
         said = problem or f"{store.uri(left[0])} is still there after it was deleted"
         return _refused(store, system, backup_id, content, replace(removed, problem=said), report)
-    _drop_empty_folders(store, system, {backup_id, *(_folder_of(system, key) for key in sizes)})
+    holders = {layout.backup_id_of(system, key) for key in sizes}
+    _drop_empty_folders(store, system, {backup_id, *holders})
     shown = {"removed": removed.objects, "bytes": removed.bytes, "kept": there}
     state_log.append(store, system, "removals", backup_id, catalog.DONE, {**content, **shown})
-    report(f"removed backup {backup_id}: {removed.objects} objects, {removed.bytes:,} bytes")
+    also = f"; {removed.kept} stay, which other backups name" if removed.kept else ""
+    report(f"removed backup {backup_id}: {removed.objects} objects, {removed.bytes:,} bytes{also}")
     return removed
 
 
@@ -164,7 +219,7 @@ def _objects(store: Store, system: str, backup_id: str) -> dict[str, int]:
     named = _named(
         store, layout.manifest_key(system, backup_id), layout.backups_prefix(system)
     ) - set(found)
-    folders = {_folder_of(system, key) for key in named}
+    folders = {layout.backup_id_of(system, key) for key in named}
     for folder in sorted(folders):
         if store.exists(layout.manifest_key(system, folder)):
             continue
@@ -188,10 +243,6 @@ def _drop_empty_folders(store: Store, system: str, backup_ids: set[str]) -> None
         prefix = layout.backup_prefix(system, backup_id)
         if next(iter(store.objects(prefix)), None) is None:
             store.delete_folder(prefix)
-
-
-def _folder_of(system: str, key: str) -> str:
-    return key.removeprefix(layout.backups_prefix(system)).partition("/")[0]
 
 
 def _named(store: Store, manifest_key: str, prefix: str) -> set[str]:
@@ -229,4 +280,4 @@ def _how_far(store: Store, state: State) -> str:
     content = state_log.content(store, state)
     if state.state == catalog.REFUSED:
         return f"no backup any more, but the store keeps objects of it: {content.get('problem')}"
-    return f"begun at {state.at:%Y-%m-%d %H:%M} UTC by {content.get('operator')}, not finished"
+    return f"begun at {moment(state.at)} by {content.get('operator')}, not finished"

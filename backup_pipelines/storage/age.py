@@ -44,6 +44,9 @@ class Recipients:
         self.keys = tuple(keys)
         self._parsed = [_recipient(key) for key in keys]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.keys,)
+
     def encrypt(self, data: bytes) -> bytes:
         """One age file of the data."""
         return _pyrage.encrypt(data, self._parsed)

@@ -1,17 +1,19 @@
 """The object store: a local folder or an S3 bucket behind one small interface.
 
-Objects are written once and never changed (DESIGN.md, "A manifest is written once, last").
+Objects are written once and never changed.
 """
 
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -31,6 +33,9 @@ from backup_pipelines.storage.variables import USUAL, Variables
 _UPLOAD_CHUNK = 8 * 1024 * 1024
 _UPLOADS_AT_ONCE = 2
 
+# What obstore writes in a folder until an object is whole.
+_STAGED = re.compile(r"#\d+$")
+
 # Large enough to make requests few, small enough that reading back stays flat in memory.
 _READ_CHUNK = 4 * 1024 * 1024
 
@@ -47,12 +52,16 @@ class StoredObject:
 class Store:
     """Objects under one URL, `file:///dir` or `s3://bucket/prefix`."""
 
-    def __init__(self, url: str, variables: Variables = USUAL) -> None:
-        """Open the store at `url`; raises Refused when the URL is of no known kind."""
+    def __init__(self, url: str, variables: Variables = USUAL, *, make: bool = True) -> None:
+        """Open the store at `url`; raises Refused when the URL is of no known kind.
+
+        A folder that is not there is made; with `make` False whatever is asked of it raises Failed.
+        """
         self.url = url.rstrip("/")
         self.variables = variables
         parts = urlsplit(url)
         self._folder: Path | None = None
+        self._local: LocalStore | None = None
         self._s3: s3.S3 | None = None
         # Which of the two clients of a bucket is asked: see s3.S3.
         self._answered = False
@@ -60,8 +69,9 @@ class Store:
             self._folder = Path(unquote(parts.path))
             with self._explained(""):
                 # A new one is for its owner alone: whoever reads it has all the rows.
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._local = LocalStore(self._folder)
+                if make:
+                    self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    self._local = LocalStore(self._folder)
         elif parts.scheme == "s3" and parts.netloc:
             self._s3 = s3.open_bucket(parts.netloc, parts.path.strip("/"), variables)
         else:
@@ -69,6 +79,11 @@ class Store:
                 f"{variables.url_env} {url!r} is not a store: write file:///folder or "
                 "s3://bucket/prefix"
             )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To a worker of a cluster, which has credentials of its own.
+        # A folder that is made there would look like this store, and lack all that is in it.
+        return partial(type(self), make=False), (self.url, self.variables.without_secrets())
 
     @property
     def is_write_once(self) -> bool | None:
@@ -166,9 +181,10 @@ class Store:
         if self.exists(key):
             with self._explained(key):
                 raise AlreadyExistsError(key)
-        upload = obstore.open_writer(
-            self._store, key, buffer_size=_UPLOAD_CHUNK, max_concurrency=_UPLOADS_AT_ONCE
-        )
+        with self._explained(key):
+            upload = obstore.open_writer(
+                self._store, key, buffer_size=_UPLOAD_CHUNK, max_concurrency=_UPLOADS_AT_ONCE
+            )
         writer = ObjectWriter(upload, lambda: self._explained(key), lambda: self.checksum(key))
         return EncryptingWriter(writer, recipients) if recipients else writer
 
@@ -196,15 +212,14 @@ class Store:
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; those that do not exist are no error."""
-        store = self._store
-        if isinstance(store, LocalStore):
+        if self._s3 is None:
             for key in keys:
                 with self._explained(key), suppress(FileNotFoundError):
-                    obstore.delete(store, key)
+                    obstore.delete(self._store, key)
         elif keys:
             # A thousand in one request; S3 has no error for those that are not there.
             with self._explained(keys[0]):
-                repeated(lambda: obstore.delete(store, keys), patient=self._answered)
+                repeated(lambda: obstore.delete(self._store, keys), patient=self._answered)
 
     def delete_folder(self, prefix: str) -> int:
         """Remove everything under `prefix`, which ends in a slash; returns how many objects.
@@ -218,6 +233,17 @@ class Store:
             shutil.rmtree(self._folder / prefix, ignore_errors=True)
         return len(keys)
 
+    def drop_unfinished(self, prefix: str) -> None:
+        """Remove what killed writers left under `prefix`, which no listing shows.
+
+        Of a folder only: a bucket has a rule of its own for uploads that nobody finished.
+        """
+        if self._folder is None:
+            return
+        for path in (self._folder / prefix).rglob("*"):
+            if _STAGED.search(path.name):
+                path.unlink(missing_ok=True)
+
     def _fetched(self, key: str) -> IO[bytes]:
         # It is the caller's to close, and gone with this process in any case.
         file = tempfile.TemporaryFile()  # noqa: SIM115
@@ -227,9 +253,15 @@ class Store:
 
     @property
     def _store(self) -> LocalStore | S3Store:
-        if self._s3 is None:
-            return self._local
-        return self._s3.later if self._answered else self._s3.first
+        if self._s3 is not None:
+            return self._s3.later if self._answered else self._s3.first
+        assert self._folder is not None
+        if self._local is None:
+            if not self._folder.is_dir():
+                # No FileNotFoundError, which says that an object is missing.
+                raise OSError(f"there is no folder {self._folder} on this machine: mount it there")
+            self._local = LocalStore(self._folder)
+        return self._local
 
     @property
     def _place(self) -> str:

@@ -27,6 +27,10 @@ class Variables:
         """The value of a variable; empty where it is not set."""
         return os.environ.get(self.prefix + name, "")
 
+    def without_secrets(self) -> "Variables":
+        """The same for another process, which has the secrets in its own environment."""
+        return self
+
     def name(self, name: str) -> str:
         """A variable's whole name, for people."""
         return self.prefix + name
@@ -42,6 +46,10 @@ _CREDENTIALS = (
     "AWS_SESSION_TOKEN",
     "AWS_PROFILE",
 )
+
+
+# Of what is given by other means, what another process may be told.
+_NO_SECRETS = ("AWS_ENDPOINT_URL", "AWS_REGION")
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,12 @@ class Given(Variables):
         if name == "AWS_ENDPOINT_URL_S3" and "AWS_ENDPOINT_URL" in self.values:
             return ""
         return super().get(name)
+
+    def without_secrets(self) -> Variables:
+        kept = {name: self.values[name] for name in _NO_SECRETS if name in self.values}
+        return (
+            Given(self.prefix, self.url_env, kept) if kept else Variables(self.prefix, self.url_env)
+        )
 
 
 USUAL = Variables()

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from backup_pipelines import modules
-from backup_pipelines.exporting.export import Destination, export_tables
+from backup_pipelines.exporting.export import Destination, expected, export_tables
 from backup_pipelines.exporting.preflight import refuse_unreadable
 from backup_pipelines.manifest import DIGEST_VERSION, Manifest, Table
 from backup_pipelines.postgres.connection import as_failed, connected
@@ -16,7 +16,8 @@ from backup_pipelines.postgres.digest import as_encoded, live_digest
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.reader import Readers
 from backup_pipelines.postgres.snapshot import Snapshot, snapshot
-from backup_pipelines.progress import Report
+from backup_pipelines.progress import Meter, Report
+from backup_pipelines.source_load import Allowance, Throttle
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
 
@@ -64,7 +65,11 @@ def of_live(
     """
     with ExitStack() as stack:
         stack.enter_context(as_failed(f"the database of {system.system} cannot be read"))
-        leader = stack.enter_context(connected(url, what=f"the database of {system.system}"))
+        doing = f"diff {system.system}"
+        allowance = Allowance.of(system.max_connections, system.throttle)
+        leader = stack.enter_context(
+            connected(url, what=f"the database of {system.system}", doing=doing)
+        )
         names: dict[str, str] = {}
         left_out: set[str] = set()
 
@@ -82,16 +87,16 @@ def of_live(
         comparable = before.digest_version == DIGEST_VERSION
         known = {table.qualified: table for table in before.tables if comparable}
         same, other = _compared(moment, known, report)
-        readers = Readers(url, moment.name)
+        readers = Readers(url, moment.name, doing, Throttle(allowance.bytes_per_second))
         stack.callback(readers.close)
-        workers = stack.enter_context(ThreadPoolExecutor(system.readers))
+        at_once = allowance.readers(system.readers)
+        workers = stack.enter_context(ThreadPoolExecutor(at_once))
         store = Store(folder.as_uri())
         destination = Destination(store, system.system, LIVE)
         read = replace(moment, tables=tuple(other))
         tables: list[Table] = []
-        for table in export_tables(read, names, readers, destination, workers):
-            report(f"{table.qualified}: {table.rows:,} rows read")
-            tables.append(table)
+        with Meter(f"{system.system}: reading", report, expected(other), exact=False) as meter:
+            tables += export_tables(read, names, readers, destination, workers, meter)
         moment.assert_held()
         everything = (*same, *tables)
         yield Side(LIVE, moment.server.now, everything, store, True, frozenset(left_out))

@@ -54,7 +54,11 @@ def write(spec: ActivityLogSpec, system: str, happened: Happened) -> str:
         row = {name: _filled(text, texts) for name, text in spec.columns.items()}
         with (
             psycopg.connect(
-                with_defaults(url, what=f"the database of {spec.database_url_env}"),
+                with_defaults(
+                    url,
+                    what=f"the database of {spec.database_url_env}",
+                    doing=f"activity log {system}",
+                ),
                 connect_timeout=_CONNECT_SECONDS,
                 tcp_user_timeout=_UNANSWERED_MILLISECONDS,
                 prepare_threshold=None,

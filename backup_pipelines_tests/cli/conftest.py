@@ -1,8 +1,6 @@
 """The command line in this process for what only reads, in one of its own for what works."""
 
 import json
-import os
-import pty
 import secrets
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from backup_pipelines.environment import BACKUP_STORE_URL
 from backup_pipelines.manifest import Excluded, Manifest, Part, Table
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.bare_manifest import bare_manifest
+from backup_pipelines_tests.terminals import on_terminal
 
 
 @dataclass(frozen=True)
@@ -69,25 +68,8 @@ def run_on_terminal(
     *arguments: str, stream: Literal["stdout", "stderr"], columns: int
 ) -> tuple[Result, str]:
     """Run a command with one stream on a terminal; its result, and what the terminal got."""
-    ours, theirs = pty.openpty()
-    env = {**os.environ, "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": str(columns)}
-    streams: dict[str, int] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: theirs}
-    shown = b""
-    with subprocess.Popen(command(*arguments), env=env, text=True, **streams) as process:  # pyright: ignore
-        os.close(theirs)
-        while chunk := _read(ours):
-            shown += chunk
-        out, err = process.communicate()
-    os.close(ours)
-    return Result(process.returncode, out or "", err or ""), shown.decode()
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 100_000)
-    except OSError:
-        # Linux says so when the other side is closed.
-        return b""
+    seen = on_terminal(command(*arguments), stream=stream, columns=columns, NO_COLOR="1")
+    return Result(seen.code, seen.out, seen.err), seen.shown
 
 
 @pytest.fixture(scope="session")
@@ -176,7 +158,9 @@ def put_backup(
         run_id="some-run",
         started_at=at - timedelta(seconds=2),
         snapshot_at=at - timedelta(seconds=1),
-        tables=tuple(_table(f"{m}_table", m) for m in tuple(modules) or ("leads", "deals")),
+        tables=tuple(
+            _table(f"{m}_table", m, f"{hours_old}") for m in tuple(modules) or ("leads", "deals")
+        ),
         excluded=(Excluded(name="public.sessions", reason="they end with a restore"),),
         warnings=("one thing to know",),
     )
@@ -184,8 +168,8 @@ def put_backup(
     return entry
 
 
-def _table(name: str, module: str) -> Table:
-    part = Part(key=f"{name}.parquet", rows=1200, size_bytes=5000, sha256="0", digest="0a")
+def _table(name: str, module: str, folder: str) -> Table:
+    part = Part(key=f"{folder}/{name}.parquet", rows=1200, size_bytes=5000, sha256="0", digest="0a")
     return Table(
         schema="public",
         name=name,

@@ -10,6 +10,7 @@ from backup_pipelines.demo.databases import Demo
 from backup_pipelines.storage.store import Store
 from backup_pipelines_tests.cli.conftest import Cli, Result, command
 from backup_pipelines_tests.cli.test_list import PROMISED
+from backup_pipelines_tests.sessions import watching
 
 
 def test_a_full_backup_prints_its_catalog_row_and_nothing_else(taken: Result) -> None:
@@ -56,6 +57,24 @@ def test_rows_as_json_lines(
     refused = cli("backup", "dcim", "--format", "csv")
     assert (refused.code, refused.out) == (2, "")
     assert "'csv' is not one of 'parquet', 'jsonl'" in refused.err
+
+
+def test_less_load_on_the_source(cli: Cli, demo: Demo, own_store: Store) -> None:
+    """Both limits go to the run and hold there; what makes no sense is refused at once."""
+    asked = ("backup", "dcim", "--module", "glossary", "--max-connections", "2")
+    with watching(demo.server.url("postgres"), "dcim%") as seen:
+        result = cli(*asked, "--throttle", "0.01", "--json")
+    assert result.code == 0, result.err
+    assert set(seen.names) == {"backup_pipelines backup dcim"}
+    assert seen.most == 2
+    # Its rows are more than 10 KB, and of 10 KB a second there can be no more in a second.
+    assert result.document["seconds"] > 1
+    refused = cli("backup", "dcim", "--max-connections", "1")
+    assert (refused.code, refused.out) == (2, "")
+    assert "max_connections: 1 is too few: 2 is the least possible" in refused.err
+    refused = cli("backup", "dcim", "--throttle", "-1")
+    assert (refused.code, refused.out) == (2, "")
+    assert "throttle: -1 MB/s is less than nothing" in refused.err
 
 
 def test_an_unknown_module_is_refused_before_anything_starts(cli: Cli, own_store: Store) -> None:

@@ -31,9 +31,16 @@ def test_the_demo_stays_up_until_it_is_stopped(cli: Cli, fresh: Demo) -> None:
         found = connection.execute("SELECT count(*), current_user FROM servers").fetchone()
     assert found == (276, "dcim_owner")
 
+    urls = {system: fresh.owner_url(system) for system in ("crm", "dcim")}
+    assert cli("demo", "--json").document == {"running": True, "urls": urls}
+    only = cli("demo", "--print-url", "crm", "--json").document
+    assert only == {"running": True, "urls": {"crm": urls["crm"]}}
+
     assert cli("demo", "--stop").code == 0
     assert not fresh.server.is_running()
     assert "was not up" in cli("demo", "--stop").out
+    stopped = cli("demo", "--stop", "--json").document
+    assert stopped == {"running": False, "was_running": False, "urls": {}}
 
 
 def test_a_url_of_no_demo_system_is_refused_and_starts_nothing(cli: Cli, fresh: Demo) -> None:

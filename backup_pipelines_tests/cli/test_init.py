@@ -32,9 +32,15 @@ def test_a_database_becomes_a_system_that_loads(
     monkeypatch.setenv("SHOP_DATABASE_URL", database.reader_url)
     result = cli("init", "shop", "--database-url-env", "SHOP_DATABASE_URL")
     assert result.code == 0, result.err
-    assert "backup-pipelines preflight shop" in result.out
+    assert result.out.splitlines()[-3:] == [
+        "For backups put the URL of a role that only reads into SHOP_DATABASE_URL,",
+        "for restores that of the tables' owner into SHOP_OWNER_DATABASE_URL.",
+        "Read it, change what you like, then: backup-pipelines preflight shop",
+    ]
     assert (folder / "shop" / "defs.yaml").is_file()
-    assert systems.load_system("shop").database_url_env == "SHOP_DATABASE_URL"
+    written = systems.load_system("shop")
+    assert written.database_url_env == "SHOP_DATABASE_URL"
+    assert written.restore_url_env == "SHOP_OWNER_DATABASE_URL"
 
     again = cli("init", "shop", "--database-url-env", "SHOP_DATABASE_URL")
     assert (again.code, again.out) == (2, "")

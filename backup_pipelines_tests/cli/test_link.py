@@ -42,7 +42,7 @@ def test_links_are_printed_and_kept_out_of_the_trail(cli: Cli, bucket_store: Sto
     shown = cli("link", "crm", entry.id, "--table", "leads_table")
     assert shown.code == 0, shown.err
     heading, url = shown.out.splitlines()
-    assert heading == "# public.leads_table, 5.0 KB, leads_table.parquet"
+    assert heading == "# public.leads_table, 5.0 KB, 1/leads_table.parquet"
     assert "X-Amz-Expires=3600" in url
     assert "1 link until " in shown.err
     assert "pass it on as you would a password" in shown.err

@@ -43,7 +43,20 @@ def test_json_is_one_list_with_every_promised_field(cli: Cli, own_store: Store) 
 
 def test_no_backups_are_an_empty_list_and_a_hint_to_people(cli: Cli, own_store: Store) -> None:
     assert cli("list", "crm", "--json").document == []
-    assert "backup-pipelines backup crm" in cli("list", "crm").out
+    said = cli("list", "crm").out
+    assert said == f"crm has no backups in {own_store.url}; take one: backup-pipelines backup crm\n"
+
+
+def test_a_forgotten_variable_is_not_taken_for_lost_backups(
+    cli: Cli, own_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without BACKUP_STORE_URL the list says so, and where it looked instead."""
+    put_backup(own_store)
+    monkeypatch.delenv("BACKUP_STORE_URL")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    folder = (tmp_path / "home" / ".demo" / "store").as_uri()
+    said = cli("list", "crm").out
+    assert f"crm has no backups in {folder} (BACKUP_STORE_URL is not set)" in said
 
 
 def test_backups_of_other_systems_are_not_listed(cli: Cli, own_store: Store) -> None:

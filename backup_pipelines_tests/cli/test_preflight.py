@@ -52,7 +52,7 @@ def test_what_is_right_is_ready_and_can_be_backed_up(
 
 
 def test_lines_for_people(cli: Cli, shop: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each line has its status, what is to be done stands below, and the verdict comes last."""
+    """Each line has its status and below it what to do; the verdict and the next command end it."""
     monkeypatch.delenv("BACKUP_HEARTBEAT_URL")
     done = cli("preflight", "shop")
     assert done.code == 0
@@ -60,7 +60,10 @@ def test_lines_for_people(cli: Cli, shop: Database, monkeypatch: pytest.MonkeyPa
     [at] = [number for number, line in enumerate(lines) if line[9:].startswith("heartbeat")]
     assert lines[at].startswith("warning  heartbeat ")
     assert lines[at + 1].strip().startswith("Set BACKUP_HEARTBEAT_URL")
-    assert lines[-1] == "shop: ready for a backup, 1 warning"
+    assert lines[-2:] == [
+        "shop: ready for a backup, 1 warning",
+        "Take it: backup-pipelines backup shop",
+    ]
     assert "ok       YAML " in lines[0]
 
 
@@ -250,7 +253,7 @@ def test_the_database_is_only_read(cli: Cli, shop: Database, server: EmbeddedSer
         assert after.execute(asked.encode()).fetchone() == first
         rows = after.execute(
             "SELECT usename FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
-            " AND application_name = 'backup_pipelines'",
+            " AND application_name LIKE 'backup_pipelines%%'",
             [shop.name],
         ).fetchall()
     assert rows == []

@@ -15,6 +15,7 @@ from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import System
+from backup_pipelines_tests.dagster_layer import words
 from backup_pipelines_tests.fix_postgres import Database, Server
 
 SHOP = System.model_validate(
@@ -158,3 +159,5 @@ def shop(
     )
     with dg.DagsterInstance.ephemeral() as instance:
         yield Shop(database, store, instance, defs)
+        # Whatever a test has done, all that Dagster shows of it is for people.
+        assert words.problems(instance) == []

@@ -30,10 +30,18 @@ def test_a_plan_of_files_shows_what_an_import_would_write(shop: Shop, tmp_path: 
     assert (table["table"], table["insert"], table["update"]) == ("public.orders", 1, 1)
     [event] = [event for event in ran.all_events if event.is_successful_output]
     shown = event.step_output_data.metadata
-    assert shown["hash"].value == document["hash"]
+    assert shown["plan_hash"].value == document["hash"]
     assert [r.data["file"] for r in shown["files"].value.records] == ["orders.csv"]
     assert content(shop) == before
     assert records(shop)[-1][:2] == ("csv_plan", "done")
+
+
+def test_a_plan_of_files_with_problems_is_recorded_as_refused(shop: Shop, tmp_path: Path) -> None:
+    """As `csv plan` does; the run itself has done what it was to do, and shows them."""
+    folder = write(tmp_path / "in", orders="id,placed\r\nx,2026-01-01\r\n")
+    ran = shop.run("shop_csv_plan", {"source": str(folder)})
+    assert ran.success and result_of(ran)["problems"] > 0
+    assert records(shop)[-1][:2] == ("csv_plan", "refused")
 
 
 def test_an_import_is_done_shown_and_taken_back(shop: Shop, tmp_path: Path) -> None:
@@ -46,7 +54,7 @@ def test_an_import_is_done_shown_and_taken_back(shop: Shop, tmp_path: Path) -> N
     assert document["verified"] and document["safety_backup"] in shop.keys("backups")
     assert rows(shop, "SELECT note FROM orders WHERE id = 1") == [("changed",)]
     seen = observations(ran)["shop/public/orders"]
-    assert (seen.metadata["insert"].value, seen.metadata["update"].value) == (1, 1)
+    assert (seen.metadata["rows_inserted"].value, seen.metadata["rows_updated"].value) == (1, 1)
     assert records(shop)[-1][:2] == ("csv_import", "done")
     assert shop.run("shop_undo", CONFIRM).success
     assert content(shop) == before

@@ -13,6 +13,7 @@ import yaml
 
 from backup_pipelines import PostgresBackup, catalog
 from backup_pipelines.dagster_layer import module_links, operations, partitions
+from backup_pipelines.dagster_layer.metadata import backup_link
 from backup_pipelines.dagster_layer.resources import BackupEnvironment
 from backup_pipelines.system import System
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, Shop
@@ -185,7 +186,7 @@ def test_a_backup_shows_on_the_pages_of_its_modules(shop: Shop) -> None:
     """Id, type, time, rows and size of the newest whole one, and links that restore from it."""
     full = shop.backup()
     assert {module: page(shop, module)["last_backup"] for module in LIVE} == dict.fromkeys(
-        LIVE, full
+        LIVE, backup_link("shop", full)
     )
     sales = page(shop, "sales")
     entry = catalog.load(shop.store, "shop", full)
@@ -203,9 +204,9 @@ def test_a_backup_shows_on_the_pages_of_its_modules(shop: Shop) -> None:
 
     assert shop.run("shop_backup", assets=["shop/stock/items", "shop/by_pattern/stock"]).success
     assert page(shop, "stock")["last_backup_type"] == "module"
-    assert page(shop, "sales")["last_backup"] == full
+    assert page(shop, "sales")["last_backup"] == backup_link("shop", full)
     single = shop.run("shop_backup", assets=["shop/public/orders"])
-    assert single.success and page(shop, "sales")["last_backup"] == full
+    assert single.success and page(shop, "sales")["last_backup"] == backup_link("shop", full)
 
 
 def test_a_restore_and_an_undo_show_on_the_pages_of_their_modules(shop: Shop) -> None:
@@ -214,8 +215,9 @@ def test_a_restore_and_an_undo_show_on_the_pages_of_their_modules(shop: Shop) ->
     lose_rows(shop)
     assert shop.run("shop_restore", {**CONFIRM, "modules": ["sales"]}, partition=backup_id).success
     sales = page(shop, "sales")
-    assert (sales["restored_from"], sales["live_records"]) == (backup_id, 150)
-    assert sales["last_backup"] == backup_id
+    link = backup_link("shop", backup_id)
+    assert (sales["restored_from"], sales["live_records"]) == (link, 150)
+    assert sales["last_backup"] == link
     assert times(shop, "stock") == 1
     assert shop.run("shop_undo", CONFIRM).success
     undone = page(shop, "sales")
@@ -239,5 +241,5 @@ def test_a_look_at_the_health_keeps_the_pages_up_to_date(shop: Shop) -> None:
     with_environment(shop, database_url=f"postgresql://reader@127.0.0.1:{free_port()}/shop")
     assert shop.run("shop_health").success
     blind: Mapping[str, Any] = page(shop, "sales")
-    assert blind["last_backup"] == backup_id and "live_records" not in blind
+    assert blind["last_backup"] == backup_link("shop", backup_id) and "live_records" not in blind
     assert str(blind["live_records_are"]).startswith("unknown")

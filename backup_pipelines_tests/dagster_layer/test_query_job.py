@@ -26,7 +26,7 @@ def test_the_answer_is_in_the_run(shop: Shop) -> None:
     shown = answer(sql="SELECT id, note, NULL AS n FROM orders ORDER BY id", rows=2)
     lines = ["| id | note | n |", "| --- | --- | --- |", "| 1 | a\\|b c | NULL |"]
     assert shown["answer"] == "\n".join([*lines, "| 2 | x | NULL |"])
-    assert (shown["backups"], shown["rows"], shown["more_rows"]) == (second, 2, True)
+    assert (shown["backup"], shown["rows"], shown["more_rows"]) == (second, 2, True)
     assert records(shop)[-1] == ("query", "done", second)
 
     sql = "SELECT backup_id, note FROM orders WHERE id = 1 ORDER BY backed_up_at"

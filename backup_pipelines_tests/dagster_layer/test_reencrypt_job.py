@@ -6,11 +6,13 @@ import dagster as dg
 import pytest
 
 from backup_pipelines import PostgresBackup, catalog, layout
+from backup_pipelines.exporting import reuse
 from backup_pipelines.settings_storage import EncryptionSpec
 from backup_pipelines.storage.age import BACKUP_AGE_IDENTITY
 from backup_pipelines.trail import audit
 from backup_pipelines_tests.dagster_layer.conftest import SHOP, Shop
 from backup_pipelines_tests.dagster_layer.test_assets import failure
+from backup_pipelines_tests.dagster_layer.test_operations import warnings
 from backup_pipelines_tests.dagster_layer.test_restore_jobs import (
     CONFIRM,
     content,
@@ -98,6 +100,33 @@ def test_a_restore_is_undone_after_its_backups_were_encrypted_anew(
         rebuilt = result_of(shop.run("shop_catalog_rebuild"))
         assert len(rebuilt["added"]) == 3
         assert shop.keys("restorable") == set(catalog.ids(shop.store, "shop"))
+
+
+def test_what_stays_under_the_old_key_is_told_until_nothing_does(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One alone leaves what the other names; when that is encrypted anew as well, nothing stays."""
+    monkeypatch.setattr(reuse, "WORTH_BYTES", 1)
+    identity, public = pair()
+    first, second = shop.backup(), shop.backup()
+    entry = catalog.load(shop.store, "shop", second)
+    assert entry.reuse is not None and entry.reuse.backup == first
+    encrypt_to(shop, public)
+    monkeypatch.setenv(BACKUP_AGE_IDENTITY, identity)
+    ran = shop.run("shop_reencrypt", {"backup": first, **CONFIRM})
+    [told] = result_of(ran)["backups"]
+    assert told["named"] == entry.reuse.parts
+    said = warnings(shop, ran.run_id)
+    assert "other backups name objects of these" in said and f"- {first}: " in said
+    ran = shop.run("shop_reencrypt", {"backup": "all", **CONFIRM})
+    [told] = result_of(ran)["backups"]
+    assert (told["old"], told["named"]) == (second, 0)
+    assert "other backups name" not in warnings(shop, ran.run_id)
+    # Both at once, to plain: what the later one has named is gone at the end.
+    encrypt_to(shop)
+    ran = shop.run("shop_reencrypt", {"backup": "all", **CONFIRM})
+    assert [told["named"] for told in result_of(ran)["backups"]] == [0, 0]
+    assert "other backups name" not in warnings(shop, ran.run_id)
 
 
 def test_one_that_cannot_be_read_keeps_no_other_from_its_turn(

@@ -1,6 +1,7 @@
 """Plan, restore and undo of the live database by Dagster."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -9,10 +10,11 @@ import pytest
 
 from backup_pipelines import PostgresBackup, catalog
 from backup_pipelines.demo.server import EmbeddedServer
-from backup_pipelines.system import ExcludedSpec, ModuleSpec
-from backup_pipelines_tests.dagster_layer.conftest import SHOP, Shop
+from backup_pipelines.system import ExcludedSpec, ModuleSpec, System
+from backup_pipelines_tests.dagster_layer.conftest import SHOP, FixedEnvironment, Shop
 from backup_pipelines_tests.dagster_layer.test_assets import failure, materialized
 from backup_pipelines_tests.fix_postgres import Database, Server
+from backup_pipelines_tests.fix_receivers import free_port
 
 CONFIRM = {"confirm": "CONFIRM"}
 
@@ -75,8 +77,8 @@ def test_a_plan_shows_what_would_change_and_changes_nothing(shop: Shop) -> None:
     seen = observations(ran)["shop/backups"]
     assert seen.partition == backup_id
     shown = {name: value.value for name, value in seen.metadata.items()}
-    assert shown["hash"] == document["hash"]
-    assert (shown["insert"], shown["update"], shown["delete"]) == (5, 1, 1)
+    assert shown["plan_hash"] == document["hash"]
+    assert (shown["rows_inserted"], shown["rows_updated"], shown["rows_deleted"]) == (5, 1, 1)
     assert "| public.orders | 0 | 1 | 1 | 99 | note (1) |" in str(shown["plan"])
     assert shop.keys("backups") == {backup_id}
 
@@ -118,7 +120,7 @@ def test_a_restore_is_seen_on_its_tables_and_is_no_backup_of_them(shop: Shop) ->
     assert seen["shop/backups"].partition == backup_id
     told = seen["shop/backups"].metadata["undo"].value
     assert told == "backup-pipelines undo shop --confirm CONFIRM"
-    assert seen["shop/public/orders"].metadata["update"].value == 1
+    assert seen["shop/public/orders"].metadata["rows_updated"].value == 1
 
 
 def test_undo_and_undo_of_the_undo(shop: Shop) -> None:
@@ -211,6 +213,28 @@ def test_a_safety_backup_is_skipped_for_a_reason_only(shop: Shop) -> None:
     message, exit_code = failure(shop.run("shop_undo", CONFIRM))
     assert "without a safety backup" in message
     assert exit_code == 2
+
+
+def test_a_source_that_is_down_keeps_nobody_from_restoring(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The safety backup is then of the database that is written to, and undoes the restore."""
+    shop.backup()
+    good = content(shop)
+    lose_rows(shop)
+    lost = content(shop)
+
+    @contextmanager
+    def down(environment: FixedEnvironment, system: System) -> Generator[str]:
+        del environment, system
+        yield f"postgresql://nobody@127.0.0.1:{free_port()}/shop"
+
+    monkeypatch.setattr(FixedEnvironment, "source_url", down)
+    ran = shop.run("shop_restore", CONFIRM)
+    assert content(shop) == good
+    assert catalog.load(shop.store, "shop", result_of(ran)["safety_backup"]).type == "safety"
+    assert shop.run("shop_undo", CONFIRM).success
+    assert content(shop) == lost
 
 
 def test_another_plan_is_refused(shop: Shop) -> None:

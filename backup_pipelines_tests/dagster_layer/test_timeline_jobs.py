@@ -74,27 +74,27 @@ def test_two_backups_are_compared(shop: Shop) -> None:
     ran = shop.run("shop_diff", {"other": second, "rows": 2}, partition=first)
     found = shown(ran)
     assert (found["first"], found["second"]) == (first, second)
-    assert (found["insert"], found["update"], found["delete"]) == (1, 3, 1)
-    assert found["result_in_words"] == "1 inserted, 3 updated, 1 deleted"
+    assert (found["rows_inserted"], found["rows_updated"], found["rows_deleted"]) == (1, 3, 1)
+    assert found["summary"].startswith("1 inserted, 3 updated, 1 deleted, in ")
     tables = {one["table"]: one for one in lines(found["tables"])}
     assert set(tables) == {"public.orders", "public.order_lines", "stock.bin_a"}
     orders = tables["public.orders"]
     assert (orders["update"], orders["unchanged"]) == (3, 97)
     assert orders["changed_columns"] == "note (3)"
     # Of three rows that differ two were asked for.
-    assert [(r["op"], r["key"], r["columns"]) for r in lines(found["rows"])] == [
+    assert [(r["op"], r["key"], r["columns"]) for r in lines(found["changed_rows"])] == [
         ("delete", "1", "of: 1; price: 1.50"),
         ("update", "7", "note: x -> a|b"),
         ("update", "8", "note: x -> a|b"),
         ("insert", "9", ""),
     ]
-    assert found["more_rows"] == 1
+    assert found["rows_not_shown"] == 1
     document = result_of(ran)
     assert document["truncated"] == ["public.orders"] and document["file"] is None
     assert len(document["rows"]) == 4
     assert records(shop)[-1] == ("diff", "done", first)
     same = shown(shop.run("shop_diff", {"backup": second, "other": "latest"}))
-    assert same["result_in_words"] == "no row differs" and lines(same["tables"]) == []
+    assert same["summary"].startswith("no row differs") and lines(same["tables"]) == []
 
 
 def test_a_backup_is_compared_with_the_live_tables(shop: Shop, tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_a_backup_is_compared_with_the_live_tables(shop: Shop, tmp_path: Path) -
     ran = shop.run("shop_diff", {"tables": ["order_lines"], "rows": 0, "to": str(file)})
     found = shown(ran)
     assert (found["first"], found["second"]) == (backup_id, "live")
-    assert (found["delete"], found["update"], found["file_rows"]) == (50, 0, 50)
-    assert lines(found["rows"]) == [] and found["more_rows"] == 50
+    assert (found["rows_deleted"], found["rows_updated"], found["rows_in_file"]) == (50, 0, 50)
+    assert lines(found["changed_rows"]) == [] and found["rows_not_shown"] == 50
     assert result_of(ran)["file"] == found["file"] == str(file)
     counted = duckdb.execute("SELECT count(*) FROM read_parquet(?)", [str(file)]).fetchall()
     assert counted == [(50,)]
@@ -127,8 +127,8 @@ def test_what_is_too_much_for_the_run_is_left_out_of_its_json(shop: Shop) -> Non
     ran = shop.run("shop_diff", {"backup": backup_id})
     document = result_of(ran)
     assert (document["rows"], document["left_out"]) == ([], "rows")
-    assert document["tables"] and shown(ran)["update"] == 3
-    cells = [str(row["columns"]) for row in lines(shown(ran)["rows"])]
+    assert document["tables"] and shown(ran)["rows_updated"] == 3
+    cells = [str(row["columns"]) for row in lines(shown(ran)["changed_rows"])]
     assert len(cells) == 3 and all(cell.endswith("…") and len(cell) < 300 for cell in cells)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from backup_pipelines import PostgresBackup, catalog, layout
+from backup_pipelines.dagster_layer import partitions
 from backup_pipelines.health import health
 from backup_pipelines.retention.prune import plan_prune
 from backup_pipelines.settings import VerifySpec
@@ -71,3 +72,20 @@ def test_the_rotation_finds_what_is_damaged(shop: Shop) -> None:
     again = shop.run("shop_verify_rotation")
     assert again.success
     assert records(shop)[before + 3 :] == [("verify", "done", ids[1])]
+
+
+def test_a_store_that_cannot_be_read_makes_no_backup_look_damaged(shop: Shop) -> None:
+    """What was not found out is not told: its partition stays as it is."""
+    backup = shop.backup()
+    entry = catalog.load(shop.store, "shop", backup)
+    part = Path(shop.store.url.removeprefix("file://")) / entry.tables[0].parts[0].key
+    part.unlink()
+    # A link to itself is an error of the file system; that nothing is there would be damage.
+    part.symlink_to(part)
+    message, code = failure(shop.run("shop_verify", {"backup": backup}))
+    assert code == 1
+    assert "damaged" not in message
+    seen = shop.instance.fetch_observations(partitions.catalog_key("shop"), limit=20).records
+    said = [one.asset_observation.description for one in seen if one.partition_key == backup]
+    assert not any("damaged" in (text or "") for text in said)
+    assert catalog.find(shop.store, "shop", "latest").id == backup

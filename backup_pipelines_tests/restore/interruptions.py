@@ -47,7 +47,7 @@ DAMAGE = (
 
 _SESSIONS = (
     " FROM pg_stat_activity"
-    " WHERE datname = current_database() AND application_name = 'backup_pipelines'"
+    " WHERE datname = current_database() AND application_name LIKE 'backup_pipelines%'"
 )
 
 _RUN = """

@@ -21,7 +21,10 @@ _T = (
 @pytest.mark.parametrize(
     ("drift", "reason"),
     [
-        ("ALTER TABLE t ALTER name TYPE varchar(10)", r"public\.t does not fit.*too long"),
+        (
+            "ALTER TABLE t ALTER name TYPE varchar(10)",
+            r"public\.t does not fit.*varying\(10\), and 'a rather long name' would become",
+        ),
         (
             "DELETE FROM t WHERE mood = 'happy'; ALTER TABLE t ALTER mood TYPE text;"
             " DROP TYPE mood; CREATE TYPE mood AS ENUM ('sad', 'ok');"
@@ -31,7 +34,7 @@ _T = (
         ("ALTER TABLE t ALTER n TYPE text", r"public\.t\.n was integer and is text now"),
         ("ALTER TABLE t ADD must int NOT NULL DEFAULT 1; ALTER TABLE t ALTER must DROP DEFAULT",
          r"public\.t\.must is new, NOT NULL and without a default"),
-        ("DROP TABLE t", r"public\.t does not exist any more"),
+        ("DROP TABLE t; DROP TYPE mood", r"public\.t does not exist any more .*mood.* does not"),
     ],
 )  # fmt: skip
 def test_drift_that_cannot_be_bridged_is_refused(
@@ -47,6 +50,48 @@ def test_drift_that_cannot_be_bridged_is_refused(
     with pytest.raises(Refused, match="(?s)" + reason):
         site.restore(entry)
     assert site.image() == before
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "value", "fits"),
+    [
+        ("numeric(12,4)", "numeric(12,2)", "1.2345", "1.2300"),
+        ("numeric(12,4)[]", "numeric(12,2)[]", "{1.5,1.2345}", "{1.5,NULL}"),
+        ("numeric(12,2)", "numeric(4,1)", "12345.67", "12.30"),
+        ("timestamp", "timestamp(0)", "2026-01-01 00:00:00.6", "2026-01-01 00:00:01"),
+        ("timestamptz", "timestamptz(3)", "2026-01-01 00:00:00.0006Z", "infinity"),
+        ("time", "time(0)", "12:00:00.6", "12:00:01"),
+        ("interval", "interval(0)", "1.6 s", "2 days"),
+        ("interval", "interval day", "2 days 03:00", "2 days"),
+        ("varchar(10)", "varchar(3)", "abc  ", "abc"),
+        ("varchar(10)", "varchar(3)", "abcd", "ab "),
+        ("char(10)", "char(3)", "abcd", "abc"),
+        ("numeric(12,2)", "numeric", None, "1.50"),
+    ],
+)
+def test_no_value_is_rounded_or_trimmed_for_a_narrower_column(
+    any_server: Server, make_site: MakeSite, then: str, now: str, value: str | None, fits: str
+) -> None:
+    """What PostgreSQL would change without a word is refused with the value; what fits is taken."""
+    site = make_site(any_server, f"CREATE TABLE t (id int PRIMARY KEY, v {then})")
+    site.run(f"INSERT INTO t VALUES (1, '{fits}'), (2, NULL)")
+    fine = site.back_up()
+    if value is not None:
+        site.run(f"INSERT INTO t VALUES (3, '{value}')")
+    whole = site.back_up()
+    site.run("DELETE FROM t", f"ALTER TABLE t ALTER v TYPE {now}")
+    if value is not None:
+        before = site.image()
+        with pytest.raises(Refused, match=r"public\.t does not fit.*(would become|overflow)"):
+            site.restore(whole)
+        assert site.image() == before
+    site.restore(fine)
+    assert site.rows(
+        f"SELECT id, v IS NOT DISTINCT FROM '{fits}'::{then}::{now} FROM t ORDER BY 1"
+    ) == [
+        (1, True),
+        (2, False),
+    ]
 
 
 def test_drift_that_can_be_bridged_is_adapted(any_server: Server, make_site: MakeSite) -> None:
@@ -167,3 +212,25 @@ def test_nothing_selected_is_no_success(any_server: Server, make_site: MakeSite)
     entry = site.back_up()
     with pytest.raises(Failed, match="nothing can be proved"):
         site.restore(entry)
+
+
+@pytest.mark.parametrize(
+    "instead",
+    ["CREATE TYPE mood AS (a int, b text)", "CREATE TYPE mood AS RANGE (subtype = int)"],
+)
+def test_a_name_that_is_another_kind_of_type_now(
+    any_server: Server, make_site: MakeSite, instead: str
+) -> None:
+    """The table is refused with the reason, as for a label that is gone, and others have a plan."""
+    site = make_site(any_server, _T)
+    site.run("INSERT INTO t (id, mood) SELECT g, 'ok' FROM generate_series(10, 2000) AS g")
+    entry = site.back_up()
+    site.run(
+        "DELETE FROM other; ALTER TABLE t ALTER mood TYPE text; DROP TYPE mood",
+        f"{instead}; ALTER TABLE t ALTER mood TYPE mood USING NULL",
+    )
+    before = site.image()
+    assert site.counts(site.plan(entry))["other"] == (1, 0, 0)
+    with pytest.raises(Refused, match=r"public\.t"):
+        site.restore(entry)
+    assert site.image() == before

@@ -22,8 +22,8 @@ def staged(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     rows: list[int] = []
     original = staging._load
 
-    def load(connection: Any, store: Any, table: Any, columns: Any, name: Any) -> None:
-        original(connection, store, table, columns, name)
+    def load(connection: Any, store: Any, table: Any, *more: Any) -> None:
+        original(connection, store, table, *more)
         rows.append(sum(part.rows for part in table.parts))
 
     monkeypatch.setattr(staging, "_load", load)

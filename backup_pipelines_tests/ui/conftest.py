@@ -27,7 +27,7 @@ from backup_pipelines_tests.ui.screens import Screens
 
 _PROJECT = Path(__file__).resolve().parent.parent.parent
 
-_START_SECONDS = 180
+_START_SECONDS = 400
 _STOP_SECONDS = 60
 _POLL_SECONDS = 0.2
 _PAGE_SECONDS = 60
@@ -123,9 +123,17 @@ def mark() -> str:
     return secrets.token_hex(8)
 
 
+@pytest.fixture(scope="module")
+def dev_environment() -> Mapping[str, str]:
+    """What else `make dev` finds in its environment; modules with a world of their own say it."""
+    return {}
+
+
 # `chromium` comes first: without a browser there is nothing to start.
 @pytest.fixture(scope="module")
-def dev(chromium: str, demo: Demo, home: Path, mark: str) -> Iterator[Dev]:
+def dev(
+    chromium: str, demo: Demo, home: Path, mark: str, dev_environment: Mapping[str, str]
+) -> Iterator[Dev]:
     """`make dev` on a free port; when it is interrupted, nothing that it started survives."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -136,7 +144,7 @@ def dev(chromium: str, demo: Demo, home: Path, mark: str) -> Iterator[Dev]:
         folder=_PROJECT,
         log=log,
         mark=mark,
-        environment={"PORT": str(port)},
+        environment={**dev_environment, "PORT": str(port)},
     )
     made = Dev(f"http://127.0.0.1:{port}", process, log)
     try:

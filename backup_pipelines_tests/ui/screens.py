@@ -62,6 +62,16 @@ class Screens:
         # The icons in a link are part of its name.
         link = self.page.get_by_role("link").filter(has_text=re.compile(f"^{job}$")).first
         expect(self.page.get_by_role("link").filter(has_text=_ANY_JOB).first).to_be_visible()
+        return self.scrolled_to(link)
+
+    def asset_link(self, key: str) -> Locator:
+        """An asset in the list of all assets, which is scrolled to it."""
+        # What is too long is shown without its middle.
+        expect(self.page.locator('a[href^="/assets/"]').first).to_be_visible()
+        return self.scrolled_to(self.page.locator(f'a[href="/assets/{key}"]').first)
+
+    def scrolled_to(self, link: Locator) -> Locator:
+        """A link in a long list, which the mouse's wheel is turned for until it is drawn."""
         self.page.mouse.move(_MIDDLE, _MIDDLE)
         # Back to the top now and then: on a slow page the wheel can be ahead of what is drawn.
         turns = itertools.cycle([-_ALL_THE_WAY, *[_SOME_ROWS] * _SCREENS])
@@ -99,6 +109,14 @@ class Screens:
         self.page.get_by_role("button", name="Materialize all").click()
         self.page.get_by_role("link", name="View", exact=True).click()
         return self.run_id()
+
+    def look_at_health(self, system: str) -> None:
+        """Have the health looked at now, as the sensor does after each run."""
+        self.open(f"/assets/{system}/health")
+        self.page.get_by_role("button", name=re.compile("Materialize$")).click()
+        self.page.get_by_role("link", name="View", exact=True).click()
+        self.run_id()
+        self.wait_for_success()
 
     def launch_from_launchpad(self) -> str:
         """Launch what the launchpad holds; ends on the page of the run, whose id it is."""

@@ -129,7 +129,7 @@ def test_restore_and_undo(screens: Screens, backup_id: str, demo: Demo) -> None:
     screens.save("restore")
     screens.open("/assets/dcim/public/servers?view=events")
     screens.open_event(f"Restored from {backup_id}.")
-    expect(screens.value("insert")).to_have_text("5")
+    expect(screens.value("rows_inserted")).to_have_text("5")
 
     screens.open(f"{CATALOG}?view=partitions")
     screens.select_partition(safety_id)

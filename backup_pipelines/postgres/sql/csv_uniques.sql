@@ -21,7 +21,6 @@ SELECT i.indrelid::bigint AS table_oid,
                           AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))
             ORDER BY a.attnum) AS columns,
        pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
-       k.columns AS key_columns,
        k.expressions AS key_expressions,
        k.collations AS key_collations,
        k.operator_schemas,
@@ -29,16 +28,13 @@ SELECT i.indrelid::bigint AS table_oid,
   FROM pg_catalog.pg_index i
   JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
  CROSS JOIN LATERAL (
-       SELECT array_agg(a.attname::text ORDER BY n.n) AS columns,
-              array_agg(pg_catalog.pg_get_indexdef(i.indexrelid, n.n, true) ORDER BY n.n)
+       SELECT array_agg(pg_catalog.pg_get_indexdef(i.indexrelid, n.n, true) ORDER BY n.n)
                   AS expressions,
               array_agg(pg_catalog.quote_ident(ln.nspname) || '.'
                         || pg_catalog.quote_ident(l.collname) ORDER BY n.n) AS collations,
               array_agg(o.schema ORDER BY n.n) AS operator_schemas,
               array_agg(o.name ORDER BY n.n) AS operator_names
          FROM pg_catalog.generate_series(1, i.indnkeyatts::int) AS n (n)
-         LEFT JOIN pg_catalog.pg_attribute a
-           ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n.n - 1] AND a.attnum > 0
          LEFT JOIN pg_catalog.pg_collation l ON l.oid = i.indcollation[n.n - 1]
          LEFT JOIN pg_catalog.pg_namespace ln ON ln.oid = l.collnamespace
          LEFT JOIN LATERAL (

@@ -1,4 +1,4 @@
--- Every sequence that is not an extension's, and the column that owns it.
+-- Every sequence that is not an extension's and can be read, and the column that owns it.
 SELECT n.nspname AS schema,
        c.relname AS name,
        pg_catalog.has_sequence_privilege(c.oid, 'SELECT') AS may_select,
@@ -13,6 +13,8 @@ SELECT n.nspname AS schema,
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'S' AND c.relpersistence <> 't'
+   -- A standby has nothing of them: unlogged.sql.
+   AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
    AND n.nspname NOT IN ('pg_catalog', 'information_schema')
    AND NOT EXISTS (
        SELECT FROM pg_catalog.pg_depend d

@@ -1,5 +1,6 @@
 -- Everything that changes how values print, so that texts and hashes are equal on both sides,
--- and everything that could end a long read. One statement: one round trip.
+-- and everything that could end a long read or a silent session, whatever the role's or the
+-- database's own settings are. One statement: one round trip.
 SELECT set_config('timezone', 'UTC', false),
        set_config('datestyle', 'ISO, YMD', false),
        set_config('intervalstyle', 'postgres', false),
@@ -13,6 +14,11 @@ SELECT set_config('timezone', 'UTC', false),
        set_config('lock_timeout', '0', false),
        set_config('idle_in_transaction_session_timeout', '0', false),
        set_config('synchronize_seqscans', 'off', false),
-       -- Servers before 17 do not have it.
-       (SELECT set_config(name, '0', false)
-          FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout')
+       -- The server lets go of our locks and our snapshot soon after this machine is gone.
+       set_config('tcp_keepalives_idle', '60', false),
+       set_config('tcp_keepalives_interval', '15', false),
+       set_config('tcp_keepalives_count', '8', false),
+       -- Servers before 17 do not have the first, servers before 14 not the second.
+       (SELECT count(set_config(name, '0', false))
+          FROM pg_catalog.pg_settings
+         WHERE name IN ('transaction_timeout', 'idle_session_timeout'))

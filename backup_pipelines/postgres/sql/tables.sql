@@ -27,7 +27,8 @@ SELECT c.oid::bigint AS oid,
        CASE WHEN c.relkind = 'r'
             THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END AS heap_bytes,
        CASE WHEN c.relkind = 'r'
-            THEN pg_catalog.pg_table_size(c.oid) ELSE 0 END AS table_bytes
+            THEN pg_catalog.pg_table_size(c.oid) ELSE 0 END AS table_bytes,
+       c.reltuples::bigint AS estimated_rows
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p')

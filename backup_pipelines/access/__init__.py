@@ -1,0 +1,1 @@
+"""Who somebody is, which role that gives in a system, and what the role may do."""

@@ -1,0 +1,1 @@
+"""Tests of the log-in and of the roles behind it."""
