@@ -422,7 +422,7 @@ def test_format_lists_the_settings_of_every_session() -> None:
     assert said.pop("client_encoding") == "UTF8"
     assert said.items() <= given.items()
     others = {name for name in given.keys() - said.keys() if not re.search("timeout|tcp_", name)}
-    assert others == {"synchronize_seqscans"}
+    assert others == {"synchronize_seqscans", "jit"}
 
 
 def anchors(page: Path) -> set[str]:

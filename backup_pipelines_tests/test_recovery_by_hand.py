@@ -77,7 +77,8 @@ def test_values_are_read_under_the_settings_that_they_were_printed_under() -> No
     by_hand = dict(re.findall(r"SET (\w+) TO '?([^;']*)'?;", SETTINGS))
     ours = dict(re.findall(r"set_config\('(\w+)', '([^']*)'", query("settings")))
     # These end or slow down, and change no value.
-    for name in ("lock_timeout", "idle_in_transaction_session_timeout", "synchronize_seqscans"):
+    for name in ("lock_timeout", "idle_in_transaction_session_timeout", "synchronize_seqscans",
+                 "jit"):  # fmt: skip
         del ours[name]
     for name in ("idle", "interval", "count"):
         del ours[f"tcp_keepalives_{name}"]

@@ -22,6 +22,8 @@ from backup_pipelines.errors import BackupError, Failed, Refused
 from backup_pipelines.health.live_look import look
 from backup_pipelines.manifest import Manifest
 from backup_pipelines.postgres import reader, snapshot
+from backup_pipelines.postgres.connection import connected
+from backup_pipelines.postgres.reader import Readers
 from backup_pipelines.restore import restore_into_empty
 from backup_pipelines.restoring.selection import Selection
 from backup_pipelines.source_load import Allowance, Throttle
@@ -111,6 +113,22 @@ def test_a_throttle_holds_all_readers_of_a_backup_together(
     sealed = back_up(database.reader_url, store, whole_system(readers=4), throttle=1.5)
     assert time.monotonic() - began >= texts / (1.5 * _MB)
     assert sealed.records_count == 8000
+
+
+def test_no_session_compiles_expressions_whatever_the_role_has(database: Database) -> None:
+    """A wide table's took longer than the piece that they were for, for each piece anew."""
+    database.run(f"ALTER ROLE {database.name}_reader SET jit = on", as_admin=True)
+    asked = "SELECT current_setting('jit') AS jit"
+    with connected(database.reader_url) as leader:
+        leader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        snapshot = leader.execute("SELECT pg_export_snapshot() AS snapshot").fetchone()
+        assert snapshot is not None
+        readers = Readers(database.reader_url, snapshot["snapshot"])
+        with readers.lent() as reader, reader.cursor() as cursor:
+            cursor.execute(asked)
+            assert cursor.fetchone() == ("off",)
+        readers.close()
+        assert leader.execute(asked).fetchone() == {"jit": "off"}
 
 
 def test_the_yaml_throttles_backups_and_not_safety_backups(database: Database) -> None:
