@@ -22,7 +22,7 @@ from backup_pipelines.errors import Failed
 from backup_pipelines.exporting import ddl_backup, export
 from backup_pipelines.exporting.export import pieces
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.postgres import reader
+from backup_pipelines.postgres import adbc, reader
 from backup_pipelines.restore import restore_into_empty
 from backup_pipelines.storage.store import Store
 from backup_pipelines.system import ModuleSpec, System
@@ -154,7 +154,7 @@ def test_values_out_of_range_leave_no_orphans(
     """A table that is read once more as text leaves no object that its manifest does not name."""
     # Several parts to a piece, so that some are finished when the odd value comes.
     monkeypatch.setattr(reader, "_PART_BYTES", 10_000)
-    monkeypatch.setattr(reader, "_BATCH_BYTES", 20_000)
+    monkeypatch.setattr(adbc, "_BATCH_BYTES", 20_000)
     database = make_database(server)
     database.run(
         "CREATE TABLE events (id int, at timestamptz, day date, note text)",

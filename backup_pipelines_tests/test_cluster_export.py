@@ -28,7 +28,7 @@ from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import BackupError, Failed, Refused
 from backup_pipelines.exporting import attempts, export, leftovers
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.postgres import reader
+from backup_pipelines.postgres import adbc, reader
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.postgres.introspect import list_tables, with_columns
 from backup_pipelines.postgres.remote_readers import RemoteReaders
@@ -75,7 +75,7 @@ _OF_ITSELF = {"id", "seconds", "started_at", "created_at", "snapshot_at", "key",
 
 def small_batches() -> None:
     """Make many batches of little data in a worker, so that a throttle can hold it."""
-    reader._BATCH_BYTES = 50_000
+    adbc._BATCH_BYTES = 50_000
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.exporting import export
-from backup_pipelines.postgres import reader
+from backup_pipelines.postgres import adbc
 from backup_pipelines.restore import restore_into_empty
 from backup_pipelines.storage.store import Store
 from backup_pipelines.verify import verify
@@ -127,7 +127,7 @@ class Load:
 def many_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every table takes many reads, each in small batches."""
     monkeypatch.setattr(export, "_PIECE_BYTES", 128 * 1024)
-    monkeypatch.setattr(reader, "_BATCH_BYTES", 64 * 1024)
+    monkeypatch.setattr(adbc, "_BATCH_BYTES", 64 * 1024)
 
 
 @pytest.mark.usefixtures("many_reads")

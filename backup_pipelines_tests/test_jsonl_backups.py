@@ -15,7 +15,7 @@ from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Damaged
 from backup_pipelines.exporting import export
 from backup_pipelines.manifest import Manifest, Table
-from backup_pipelines.postgres import reader
+from backup_pipelines.postgres import adbc, reader
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.postgres.digest import compare
 from backup_pipelines.postgres.writer import stored_batches
@@ -126,7 +126,7 @@ def test_many_parts_and_large_values(
     """Ranges of pages, parts that overflow and rows of 30 MB: rows, digests and bytes add up."""
     monkeypatch.setattr(export, "_PIECE_BYTES", 400_000)
     monkeypatch.setattr(reader, "_PART_BYTES", 20_000)
-    monkeypatch.setattr(reader, "_BATCH_BYTES", 40_000)
+    monkeypatch.setattr(adbc, "_BATCH_BYTES", 40_000)
     target, source = make_database(server), make_database(server)
     source.run(
         "CREATE TABLE many (id int PRIMARY KEY, v text)",

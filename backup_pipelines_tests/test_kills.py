@@ -22,7 +22,7 @@ from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Busy
 from backup_pipelines.exporting import export
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.postgres import reader
+from backup_pipelines.postgres import adbc
 from backup_pipelines.storage.store import Store
 from backup_pipelines.verify import verify
 from backup_pipelines_tests.fix_backup import back_up, ignore, request_for, whole_system
@@ -43,7 +43,7 @@ CREATE MATERIALIZED VIEW counts AS SELECT parent_id, count(*) FROM children GROU
 def main(url: str, store_url: str) -> None:
     """Take a backup of many small objects; says when it starts and when it has sealed."""
     export._PIECE_BYTES = 100_000
-    reader._BATCH_BYTES = 50_000
+    adbc._BATCH_BYTES = 50_000
     print("started", flush=True)
     for item in take_backup(request_for(), url, Store(store_url)):
         if isinstance(item, Manifest):

@@ -12,7 +12,7 @@ from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Damaged
 from backup_pipelines.pace import Amount
-from backup_pipelines.postgres import reader
+from backup_pipelines.postgres import adbc
 from backup_pipelines.progress import Meter, watched
 from backup_pipelines.restore import restore_into_empty
 from backup_pipelines.restoring.selection import Selection
@@ -72,7 +72,7 @@ def test_a_backup_is_measured_by_what_postgresql_says_of_its_tables(site: Site) 
 
 def test_a_backup_moves_while_a_table_is_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """By batches: a table of one piece may be all that there is."""
-    monkeypatch.setattr(reader, "_BATCH_BYTES", 100_000)
+    monkeypatch.setattr(adbc, "_BATCH_BYTES", 100_000)
     found: list[Amount] = []
     real = Meter.add
 

@@ -18,7 +18,7 @@ from backup_pipelines.demo.server import EmbeddedServer
 from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.exporting import export
-from backup_pipelines.postgres import pg_dump, reader, snapshot
+from backup_pipelines.postgres import adbc, pg_dump, reader, snapshot
 from backup_pipelines.postgres.connection import connected, roll_back
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.restore import restore_into_empty
@@ -378,7 +378,7 @@ def test_a_worker_killed(
     database.run(
         "INSERT INTO t SELECT g, repeat(md5(g::text), 30) FROM generate_series(1001, 12000) g"
     )
-    monkeypatch.setattr(reader, "_BATCH_BYTES", 50_000)
+    monkeypatch.setattr(adbc, "_BATCH_BYTES", 50_000)
     real = reader.convert
 
     def kill_then(*arguments: Any) -> Any:

@@ -21,7 +21,7 @@ from backup_pipelines.drill import run_drill
 from backup_pipelines.errors import BackupError, Failed, Refused
 from backup_pipelines.health.live_look import look
 from backup_pipelines.manifest import Manifest
-from backup_pipelines.postgres import reader, snapshot
+from backup_pipelines.postgres import adbc, snapshot
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.postgres.reader import Readers
 from backup_pipelines.restore import restore_into_empty
@@ -124,9 +124,8 @@ def test_no_session_compiles_expressions_whatever_the_role_has(database: Databas
         snapshot = leader.execute("SELECT pg_export_snapshot() AS snapshot").fetchone()
         assert snapshot is not None
         readers = Readers(database.reader_url, snapshot["snapshot"])
-        with readers.lent() as reader, reader.cursor() as cursor:
-            cursor.execute(asked)
-            assert cursor.fetchone() == ("off",)
+        with readers.lent() as session:
+            assert session.row(asked) == ("off",)
         readers.close()
         assert leader.execute(asked).fetchone() == {"jit": "off"}
 
@@ -196,7 +195,7 @@ def test_short_timeouts_of_a_role_or_a_database_end_no_backup(
 ) -> None:
     """Not the leader, which is silent, not a long COPY, not pg_dump."""
     # One COPY must last, and not fit into the buffers on its way.
-    monkeypatch.setattr(reader, "_BATCH_BYTES", 100_000)
+    monkeypatch.setattr(adbc, "_BATCH_BYTES", 100_000)
     database = filled(make_database(any_server))
     database.run("CREATE TABLE big AS SELECT repeat('x', 1000) FROM generate_series(1, 3000) g")
     with psycopg.connect(database.admin_url, autocommit=True) as admin:

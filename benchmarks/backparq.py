@@ -31,7 +31,7 @@ class Compared:
 
 def against_backparq(bench: Bench) -> Compared:
     """Measure the same tables by both."""
-    source = bench.crm(bench.scales()[-2] if len(bench.scales()) > 1 else bench.scale)
+    source = bench.crm(bench.scale)
     what = f"export of {', '.join(_TABLES)} to S3, {source.title}"
     if bench.peers.python is None:
         figure = Figure(what, 0.0, "rows a second", _BACKPARQ, None, 10.0, at_least=True)

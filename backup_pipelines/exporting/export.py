@@ -6,8 +6,6 @@ from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from adbc_driver_postgresql.dbapi import Error as AdbcError
-
 from backup_pipelines import layout
 from backup_pipelines.errors import Damaged, Failed
 from backup_pipelines.exporting import attempts, reuse
@@ -15,6 +13,7 @@ from backup_pipelines.exporting.reuse import Earlier
 from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Part, Table
 from backup_pipelines.pace import Amount
+from backup_pipelines.postgres import adbc
 from backup_pipelines.postgres.introspect import LiveTable
 from backup_pipelines.postgres.projection import Pages, digest_query, rows_and_digest, to_digest
 from backup_pipelines.postgres.reader import Lender, OutOfRange, Piece, export_piece
@@ -213,7 +212,7 @@ def _timed(readers: Lender, destination: Destination, piece: Piece, size: int) -
             if same:
                 return _Done(same, time.monotonic() - started)
         parts = _exported(readers, destination, piece)
-    except AdbcError as error:
+    except adbc.Error as error:
         reason = " ".join(str(error).split())
         raise Failed(f"{piece.table.qualified} cannot be read: {reason}") from error
     return _Done(parts, time.monotonic() - started, problem)

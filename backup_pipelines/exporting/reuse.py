@@ -125,11 +125,8 @@ def unchanged(readers: Lender, store: Store, piece: Piece) -> list[Part]:
     """
     with readers.lent() as connection:
         lock_now(connection, piece.table)
-        with connection.cursor() as cursor:
-            cursor.execute(digest_query(piece.table, piece.pages).as_string())
-            row = cursor.fetchone()
-    assert row is not None
-    found = (int(row[0]), to_digest(int(row[1])))
+        rows, total = connection.row(digest_query(piece.table, piece.pages).as_string())
+    found = (int(rows), to_digest(int(total)))
     parts = piece.earlier
     if found != rows_and_digest(parts):
         return []

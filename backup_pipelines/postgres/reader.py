@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import adbc_driver_postgresql.dbapi as adbc
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-from adbc_driver_manager.dbapi import connect as connect_by
 
 from backup_pipelines.errors import Failed, Refused
 from backup_pipelines.layout import Format
 from backup_pipelines.manifest import Part
+from backup_pipelines.postgres import adbc
 from backup_pipelines.postgres.connection import Patience, with_defaults
 from backup_pipelines.postgres.introspect import LiveColumn, LiveTable
 from backup_pipelines.postgres.part_files import part_file
@@ -32,10 +31,6 @@ from backup_pipelines.storage.encrypting import EncryptingWriter
 from backup_pipelines.storage.object_writer import ObjectWriter
 from backup_pipelines.storage.reading import read_back
 from backup_pipelines.storage.store import Store
-
-# A second reader of 16 MB batches costs 100 MB of memory, one of these 50 MB, at the same speed;
-# the files grow by 1 %.
-_BATCH_BYTES = 4 * 1024 * 1024
 
 # An encrypted or damaged part is read as a whole, so parts stay at most about this large.
 _PART_BYTES = 240 * 1024 * 1024
@@ -86,7 +81,7 @@ def _untold(piece: Piece, rows: int, size: int) -> None:
 class Lender(Protocol):
     """What lends connections that have imported the snapshot, on this machine or another."""
 
-    def lent(self) -> contextlib.AbstractContextManager[adbc.Connection]:
+    def lent(self) -> contextlib.AbstractContextManager[adbc.Session]:
         """A connection inside the snapshot, for one task at a time."""
         ...
 
@@ -117,10 +112,10 @@ class Readers:
     """What the server's sessions are called by: `backup crm`."""
     throttle: Throttle = field(default_factory=Throttle)
     _passed: Passed = _untold
-    _idle: "queue.SimpleQueue[adbc.Connection]" = field(default_factory=queue.SimpleQueue)
+    _idle: "queue.SimpleQueue[adbc.Session]" = field(default_factory=queue.SimpleQueue)
 
     @contextlib.contextmanager
-    def lent(self) -> Generator[adbc.Connection]:
+    def lent(self) -> Generator[adbc.Session]:
         """A connection inside the snapshot; one that fails is closed, not lent again."""
         try:
             connection = self._idle.get_nowait()
@@ -158,20 +153,20 @@ class Readers:
             while True:
                 self._idle.get_nowait().close()
 
-    def _open(self) -> adbc.Connection:
+    def _open(self) -> adbc.Session:
         connection = _connected(with_defaults(self.url, doing=self.doing))
         try:
             # ADBC has sent BEGIN already: these two must be the transaction's first statements.
-            execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            execute(connection, f"SET TRANSACTION SNAPSHOT '{self.snapshot}'")
-            execute(connection, query("settings"))
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            connection.execute(f"SET TRANSACTION SNAPSHOT '{self.snapshot}'")
+            connection.execute(query("settings"))
         except BaseException:
             connection.close()
             raise
         return connection
 
 
-def _connected(conninfo: str) -> adbc.Connection:
+def _connected(conninfo: str) -> adbc.Session:
     patience, driver = Patience(), os.environ.get(BACKUP_ADBC_DRIVER)
     if driver and not Path(driver).is_file():
         raise Refused(
@@ -180,18 +175,10 @@ def _connected(conninfo: str) -> adbc.Connection:
         )
     while True:
         try:
-            if driver:
-                return connect_by(driver, db_kwargs={"uri": conninfo})
-            return adbc.connect(conninfo)
+            return adbc.Session(conninfo, driver)
         except adbc.Error:
             if not patience.lasts():
                 raise
-
-
-def execute(connection: adbc.Connection, statement: str) -> None:
-    """Run a statement whose result does not matter."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
 
 
 def file_schema(table: LiveTable) -> pa.Schema:
@@ -219,20 +206,14 @@ def export_piece(
     """Read one piece into as many parts as its size needs, each read back from the store.
 
     `key_of(number, overflow)` names the parts. Raises OutOfRange when a value needs the text
-    form, Damaged when an object reads back different, Failed when the table cannot be read.
+    form, Damaged when an object reads back different, Failed when the reading breaks off, and
+    adbc.Error when PostgreSQL refuses the query.
     """
     with readers.lent() as connection:
         lock_now(connection, piece.table)
         statement = export_query(piece.table, piece.pages).as_string()
-        with connection.cursor() as cursor:
-            cursor.adbc_statement.set_options(
-                **{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)}
-            )
-            try:
-                cursor.execute(statement)
-                batches = readers.watched(piece, cursor.fetch_record_batch())
-            except adbc.Error as error:
-                raise Failed(f"{piece.table.qualified} cannot be read: {error}") from error
+        with connection.batches(statement) as found:
+            batches = readers.watched(piece, found)
             return _write_parts(store, piece, batches, key_of, recipients, format)
 
 
@@ -332,11 +313,11 @@ def _batches(batches: Any, table: LiveTable) -> Iterator[pa.RecordBatch]:
         raise Failed(f"reading {table.qualified} broke off: {error}") from error
 
 
-def lock_now(connection: adbc.Connection, table: LiveTable) -> None:
+def lock_now(connection: adbc.Session, table: LiveTable) -> None:
     """Lock as pg_dump -j does: behind a waiting ALTER we would wait for ourselves."""
     name = table.identifier.as_string()
     try:
-        execute(connection, f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE NOWAIT")
+        connection.execute(f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE NOWAIT")
     except adbc.Error as error:
         if error.sqlstate != _LOCK_NOT_AVAILABLE:
             raise

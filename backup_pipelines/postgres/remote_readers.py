@@ -10,15 +10,15 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-import adbc_driver_postgresql.dbapi as adbc
 import psycopg
 import pyarrow as pa
 from psycopg import sql
 
 from backup_pipelines.errors import BackupError, Failed
+from backup_pipelines.postgres import adbc
 from backup_pipelines.postgres.connection import connected
 from backup_pipelines.postgres.queries import query
-from backup_pipelines.postgres.reader import Passed, Piece, Readers, execute
+from backup_pipelines.postgres.reader import Passed, Piece, Readers
 from backup_pipelines.source_load import Throttle
 
 # The next task comes at once or not here; an idle session holds locks and keeps VACUUM waiting.
@@ -60,7 +60,7 @@ class RemoteReaders:
             end_all(url, self.backup_id)
 
     @contextmanager
-    def lent(self) -> Generator[adbc.Connection]:
+    def lent(self) -> Generator[adbc.Session]:
         """A connection inside the snapshot, of the process that asks for it."""
         pool = _entered(self)
         try:
@@ -98,7 +98,7 @@ class _Joined(Readers):
     variable: str = ""
     backup_id: str = ""
 
-    def _open(self) -> adbc.Connection:
+    def _open(self) -> adbc.Session:
         try:
             connection = super()._open()
         except adbc.Error as error:
@@ -109,7 +109,7 @@ class _Joined(Readers):
             ) from error
         name = sql.Literal(_name(self.backup_id)).as_string()
         try:
-            execute(connection, f"SET application_name = {name}")
+            connection.execute(f"SET application_name = {name}")
         except BaseException:
             connection.close()
             raise
