@@ -3,10 +3,13 @@
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import adbc_driver_postgresql
+import psycopg
 import pytest
 
 from backup_pipelines.errors import Refused
@@ -52,13 +55,37 @@ def test_driver_that_is_not_there_is_named(
     assert not list(store.objects(""))
 
 
-def test_what_reads_and_writes_rows_does_not_import_pandas() -> None:
-    """Nobody uses it there, and it takes a quarter of a second and 40 MB of each process."""
+def test_a_backup_does_not_import_pandas(database: Database, store: Store) -> None:
+    """Nobody uses it there, and it takes a quarter of a second and 40 MB."""
     code = (
-        "import sys, backup_pipelines.backup, backup_pipelines.drill, backup_pipelines.restore\n"
+        "import sys\n"
+        "from backup_pipelines.storage.store import Store\n"
+        "from backup_pipelines_tests.fix_backup import back_up\n"
+        f"assert back_up({database.reader_url!r}, Store({store.url!r})).records_count == 100\n"
         "sys.exit(', '.join({'pandas', 'pyarrow.dataset'} & set(sys.modules)) or 0)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_a_session_that_ends_in_the_middle_of_a_row_is_an_error(database: Database) -> None:
+    """Not what pyarrow makes of it, which nobody expects of a digest."""
+    session = adbc.Session(with_defaults(database.reader_url))
+    (pid,) = session.row("SELECT pg_backend_pid()")
+    end = f"SELECT pg_terminate_backend({pid}) FROM pg_stat_activity WHERE pid = {pid}"
+    asleep = f"{end} AND wait_event = 'PgSleep'"
+
+    def ended() -> None:
+        with psycopg.connect(database.admin_url, autocommit=True) as connection:
+            for _ in range(500):
+                if connection.execute(asleep.encode()).fetchone() is not None:
+                    return
+                time.sleep(0.02)
+
+    with ThreadPoolExecutor() as executor:
+        executor.submit(ended)
+        with pytest.raises(adbc.Error):
+            session.row("SELECT count(pg_sleep(60)::text)")
+    session.close()
 
 
 def test_a_refused_query_and_a_lost_session_are_errors_of_one_kind(database: Database) -> None:

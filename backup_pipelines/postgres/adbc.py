@@ -1,7 +1,7 @@
 """A session of PostgreSQL whose rows come as Arrow batches: ADBC by its own interface.
 
 ADBC's DB-API imports pyarrow.dataset, and with it pandas: a quarter of a second and 40 MB of each
-process that backs up or restores.
+backup.
 """
 
 import contextlib
@@ -51,20 +51,22 @@ class Session:
     def batches(self, statement: str) -> Generator[pa.RecordBatchReader]:
         """The rows of a query, in batches of about 4 MB.
 
-        Raises Error, or what pyarrow raises, when the query is refused or its reading breaks off.
+        Raises Error when the query is refused. A reading that breaks off ends the batches by what
+        pyarrow raises: ArrowException or OSError.
         """
         with self._statement(statement) as prepared:
             prepared.set_options(**{_BATCH_BYTES_HINT: str(_BATCH_BYTES)})
             stream, _ = prepared.execute_query()
-            reader = pa.RecordBatchReader.from_stream(stream)
+            with _as_error():
+                reader = pa.RecordBatchReader.from_stream(stream)
             try:
                 yield reader
             finally:
                 reader.close()
 
     def row(self, statement: str) -> tuple[Any, ...]:
-        """The one row of a query; raises as `batches` does."""
-        with self.batches(statement) as found:
+        """The one row of a query; raises Error."""
+        with self.batches(statement) as found, _as_error():
             table = found.read_all()
         return tuple(column[0].as_py() for column in table.columns)
 
@@ -80,3 +82,13 @@ class Session:
         with adbc_driver_manager.AdbcStatement(self._connection) as prepared:
             prepared.set_sql_query(statement)
             yield prepared
+
+
+@contextlib.contextmanager
+def _as_error() -> Generator[None]:
+    """Raise as Error what pyarrow makes of an error of PostgreSQL."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        status = adbc_driver_manager.AdbcStatusCode.IO
+        raise adbc_driver_manager.OperationalError(str(error), status_code=status) from error

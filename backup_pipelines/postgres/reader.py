@@ -280,7 +280,8 @@ def convert(
     ]
     if outside:
         raise OutOfRange(outside)
-    hashes = batch.column(batch.num_columns - 1).to_numpy(zero_copy_only=False)
+    # Not by to_numpy, which imports pandas.
+    hashes = np.from_dlpack(batch.column(batch.num_columns - 1))
     columns = [_cast(batch.column(number), column) for number, column in enumerate(table.columns)]
     total = int(np.sum(hashes.view(np.uint64), dtype=np.uint64)) if len(hashes) else 0
     return pa.RecordBatch.from_arrays(columns, schema=schema), total
