@@ -17,8 +17,9 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from backup_pipelines.errors import Failed
+from backup_pipelines.errors import BackupError, Failed
 from backup_pipelines.manifest import Manifest
+from backup_pipelines.restoring.selection import Selection
 from backup_pipelines_tests.cuttable import cuttable
 from backup_pipelines_tests.fix_restore import Site
 
@@ -121,6 +122,46 @@ def _damage(site: Site) -> None:
     # With wal_level minimal a crash takes back values of a sequence that was made and used in one
     # transaction: not every nextval since is in the log.
     site.run_as_admin("CHECKPOINT")
+
+
+class Stopped(Exception):
+    """What a step raises that is to be the last."""
+
+
+def stop(site: Site) -> None:
+    """Fail as a mistake of ours would."""
+    del site
+    raise Stopped
+
+
+def stop_after_each_step(
+    site: Site, entry: Manifest, selection: Selection, stop: Callable[[Site], None]
+) -> None:
+    """Stop a restore after its first step under locks, then after its second, until it is done.
+
+    After each the database is as it was before, and nothing of ours is left.
+    """
+    before = site.image()
+    steps: list[str] = []
+    wanted = 0
+    for wanted in range(100):
+        steps.clear()
+
+        def report(message: str, wanted: int = wanted) -> None:
+            if steps or message == "locking the tables":
+                steps.append(message)
+                if len(steps) == wanted + 1:
+                    stop(site)
+
+        try:
+            site.restore(entry, selection, report=report)
+        except (Stopped, BackupError):
+            assert site.image() == before, steps[-1]
+            nothing_of_ours_is_left(site)
+            continue
+        break
+    assert len(steps) == wanted >= 12
+    nothing_of_ours_is_left(site)
 
 
 def nothing_of_ours_is_left(site: Site) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
-from backup_pipelines.errors import BackupError, Failed, NotFound, Refused
+from backup_pipelines.errors import Failed, NotFound, Refused
 from backup_pipelines.restore import LiveRestored
 from backup_pipelines.restoring.selection import Selection
 from backup_pipelines.undo import last_safety_backup
@@ -15,6 +15,8 @@ from backup_pipelines_tests.fix_restore import SOAK_SEED, MakeSite, Site
 from backup_pipelines_tests.restore.interruptions import (
     killed_process,
     nothing_of_ours_is_left,
+    stop,
+    stop_after_each_step,
     wait_until_gone,
 )
 from backup_pipelines_tests.test_awkward_schema import dumped, major_of
@@ -399,36 +401,13 @@ def test_an_undo_after_the_created_table_is_gone(any_server: Server, make_site: 
     assert (undone.dropped, site.image()) == ((), gone)
 
 
-class _Stop(Exception):
-    pass
-
-
 def test_a_stop_at_any_step_creates_nothing(any_server: Server, make_site: MakeSite) -> None:
     """An error after each step leaves the database without the table, and as it was."""
     site = make_site(any_server, _SCHEMA)
     entry, whole = site.back_up(), site.image()
     site.run(_DROPPED)
-    before = site.image()
-    steps: list[str] = []
-    wanted = 0
-    for wanted in range(100):
-        steps.clear()
-
-        def report(message: str, wanted: int = wanted) -> None:
-            if steps or message == "locking the tables":
-                steps.append(message)
-                if len(steps) == wanted + 1:
-                    raise _Stop
-
-        try:
-            site.restore(entry, _ACC, report=report)
-        except (_Stop, BackupError):
-            assert site.image() == before, steps[-1]
-            continue
-        break
+    stop_after_each_step(site, entry, _ACC, stop)
     assert site.image() == whole
-    assert len(steps) == wanted >= 12
-    nothing_of_ours_is_left(site)
 
 
 @pytest.mark.parametrize(

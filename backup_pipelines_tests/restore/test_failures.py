@@ -7,9 +7,10 @@ import psycopg
 import pytest
 
 from backup_pipelines.demo.server import EmbeddedServer
-from backup_pipelines.errors import BackupError, Failed
+from backup_pipelines.errors import Failed
 from backup_pipelines_tests.fix_postgres import Server
-from backup_pipelines_tests.fix_restore import SOAK_SEED, MakeSite, Site
+from backup_pipelines_tests.fix_restore import EVERYTHING, SOAK_SEED, MakeSite, Site
+from backup_pipelines_tests.restore import interruptions
 from backup_pipelines_tests.restore.interruptions import (
     DAMAGE,
     SCHEMA,
@@ -18,19 +19,11 @@ from backup_pipelines_tests.restore.interruptions import (
     crashed_server,
     cut_network,
     killed_process,
-    nothing_of_ours_is_left,
+    stop_after_each_step,
     terminate,
     terminated_sessions,
     wait_until_gone,
 )
-
-
-class _Stop(Exception):
-    pass
-
-
-def _stop(site: Site) -> None:
-    raise _Stop
 
 
 def _terminate(site: Site) -> None:
@@ -39,7 +32,7 @@ def _terminate(site: Site) -> None:
     wait_until_gone(site)
 
 
-@pytest.mark.parametrize("stop", [_stop, _terminate])
+@pytest.mark.parametrize("stop", [interruptions.stop, _terminate])
 def test_a_stop_at_any_step_changes_nothing(
     any_server: Server, make_site: MakeSite, stop: Callable[[Site], None]
 ) -> None:
@@ -47,27 +40,8 @@ def test_a_stop_at_any_step_changes_nothing(
     site = make_site(any_server, SCHEMA)
     entry, whole = site.back_up(), site.image()
     site.run(*DAMAGE)
-    before = site.image()
-    steps: list[str] = []
-    for wanted in range(100):
-        steps.clear()
-
-        def report(message: str, wanted: int = wanted) -> None:
-            if steps or message == "locking the tables":
-                steps.append(message)
-                if len(steps) == wanted + 1:
-                    stop(site)
-
-        try:
-            site.restore(entry, report=report)
-        except (_Stop, BackupError):
-            assert site.image() == before, steps[-1]
-            nothing_of_ours_is_left(site)
-            continue
-        break
+    stop_after_each_step(site, entry, EVERYTHING, stop)
     assert site.image() == whole
-    assert len(steps) == wanted >= 12
-    nothing_of_ours_is_left(site)
 
 
 def test_a_lost_connection_at_the_commit_is_not_called_rolled_back(
